@@ -112,6 +112,26 @@ def test_what_it_suggests_is_on_the_table() -> None:
     assert suggestions == ["put the blue block into the green bowl", "go home", "pick up the red block"]
 
 
+def test_its_steps_are_judged_one_after_another(watch: ArmMonitor) -> None:
+    stage = demo(watch)
+    stage.success = None
+    said: list[str] = []
+    stage._view = SimpleNamespace(say=said.append)
+    words = "close the gripper, then open the gripper"
+    assert stage._read(words, None) == (2, words, True)
+    assert said == ["  2 steps: close the gripper, then open the gripper"]
+    watch._on_objects(MarkerArray(markers=[marker("red block", 0.3, 0.0, 0.02), marker("robot", 0.3, 0.0, 0.12)]))
+    watch._on_joints(joints(0.2, 0.04))
+    opened = watch.world()
+    judged = stage._judging(words, opened)
+    assert not judged(opened).done  # the second step alone
+    watch._on_joints(joints(0.2, 0.0))
+    assert not judged(watch.world()).done
+    assert judged(opened).done
+    assert "of its own, give --success" in stage._judging("make coffee", opened)(opened).sentence
+    assert "the table has no blue cup" in stage._judging("pick up the blue cup", opened)(opened).sentence
+
+
 def test_its_policy_file_names_the_table(tmp_path: Path) -> None:
     chosen = chosen_policy("", arm_policy_file(tmp_path / "demo", 7))
     assert (chosen.policy, chosen.options) == ("vla_ros.sim.arm.policy:TableExpert", {"seed": 7})

@@ -10,7 +10,9 @@ import pytest
 from vla_ros.core.instructions import NotUnderstood
 from vla_ros.tasks import phrases
 from vla_ros.tasks.arm.intent import ARM_KINDS, PUT_KINDS, ArmIntent, Named, parse_arm
+from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
 from vla_ros.tasks.arm.phrases import TABLE_SLOTS, TABLE_TEMPLATES, UNSEEN_TABLE_PAIRS, say_arm
+from vla_ros.tasks.arm.sequence import ArmJudging
 from vla_ros.tasks.arm.success import (
     HAND_OVER_M,
     HOME_RAD,
@@ -28,6 +30,7 @@ from vla_ros.tasks.arm.success import (
 from vla_ros.tasks.arm.table import HAND_OVER, SHAPES, TableObject, TableState
 from vla_ros.tasks.intent import plain_words
 from vla_ros.tasks.objects import COLOURS
+from vla_ros.tasks.sequence import IntentSequence
 
 RED = Named("red", "block")
 BLUE_CUP = Named("blue", "cup")
@@ -338,6 +341,45 @@ def test_any_thing_that_words_could_mean_will_do() -> None:
     now = replace(TABLE, objects=(TABLE.objects[0], yellow, TABLE.objects[2]))
     assert done("push the block", now)
     assert not done("push the red block", now)
+
+
+def test_steps_are_judged_one_after_another_each_from_where_the_one_before_was_done() -> None:
+    meant, as_read = judged_arm_meaning("pick up the red block, then go home")
+    assert meant == IntentSequence((ArmIntent("pick", RED), ArmIntent("home"))) and as_read
+    away = (0.0, HOME_RAD + EPSILON, 0.0, 0.0, 0.0, 0.0)
+    start = replace(TABLE, joints=away)
+    held = with_red(replace(start, held="red block"), z=LIFTED_M + 0.03)
+    judge = ArmJudging(meant, start)
+    first = judge(start)
+    assert not first.done and first.sentence.startswith("step 1 of 2: ")
+    assert not judge(TABLE).done  # at home, which is the second step alone
+    assert not judge(replace(held, speed=STILL_RAD_S + EPSILON)).done
+    assert judge(held).sentence.endswith("; that step is done")
+    assert judge(held).sentence.startswith("step 2 of 2: ") and not judge(held).done
+    assert judge(replace(held, joints=TABLE.joints)).done
+    assert not judge(held).done  # the last is judged to the end
+
+
+def test_a_step_is_judged_from_where_the_one_before_ended() -> None:
+    push = ArmIntent("push", RED)
+    judge = ArmJudging(IntentSequence((push, push)), TABLE)
+    once = with_red(x=0.3 + MIN_PUSH_M + EPSILON)
+    assert not judge(once).done and not judge(once).done
+    assert judge(with_red(x=0.3 + 2 * (MIN_PUSH_M + EPSILON))).done
+
+
+def test_what_a_later_step_names_and_the_table_has_not_is_said() -> None:
+    judge = ArmJudging(IntentSequence((ArmIntent("home"), ArmIntent("pick", BLUE_CUP))), TABLE)
+    judge(TABLE)
+    with pytest.raises(ValueError, match="the table has no blue cup for that"):
+        judge(TABLE)
+
+
+def test_several_steps_have_no_judge_without_a_memory() -> None:
+    with pytest.raises(NotUnderstood, match="have 2 steps; give them one at a time"):
+        judge_arm("pick up the red block, then go home", TABLE, TABLE)
+    one = judge_arm("pick up the red block", TABLE, TABLE)
+    assert ArmJudging(ArmIntent("pick", RED), TABLE)(TABLE) == one
 
 
 def test_what_the_table_does_not_have_is_said() -> None:

@@ -9,8 +9,9 @@ from visualization_msgs.msg import Marker
 
 from vla_ros.core.instructions import NotUnderstood
 from vla_ros.demo.scoring import judging, verdict, world_state
+from vla_ros.tasks.judged_meaning import judged_meaning
 from vla_ros.tasks.meaning import meaning_of
-from vla_ros.tasks.success import Judgement, judge
+from vla_ros.tasks.sequence import Judging
 
 
 def marker(name: str, x: float, y: float, yaw: float = 0.0, text: str = "") -> Marker:
@@ -83,8 +84,12 @@ class ByHand:
         return meaning_of(self.notation)
 
 
+def cart_judging(words, start, reader):
+    return judging(words, start, lambda text: judged_meaning(text, reader), Judging)
+
+
 def test_several_steps_are_judged_one_after_another():
-    now = judging("first here, then there", room(), judge, ByHand("turn_left ; grab:green ball"))
+    now = cart_judging("first here, then there", room(), ByHand("turn_left ; grab:green ball"))
     assert now(room()).sentence.startswith("step 1 of 2: the robot turned 0 of 90 degrees")
     assert not now(room(held="green ball")).done  # the second step alone
     assert not now(room(yaw=math.pi / 2)).done
@@ -96,33 +101,26 @@ def test_several_steps_are_judged_one_after_another():
     ("face:object not red", {"yaw": math.pi / 2}, True), ("face:nearest block", {"yaw": math.pi / 2}, False),
 ])
 def test_amounts_and_relations_are_judged_as_the_reader_reads_them(notation, now, done):
-    assert judging("whatever was said", room(), judge, ByHand(notation))(room(**now)).done is done
+    assert cart_judging("whatever was said", room(), ByHand(notation))(room(**now)).done is done
 
 
 def test_a_judgement_that_only_the_reader_s_meaning_stands_behind_says_so():
-    misread = judging("turn left", room(), judge, ByHand("turn_right"))
+    misread = cart_judging("turn left", room(), ByHand("turn_right"))
     assert misread(room(yaw=math.pi / 2)).done and not misread(room(yaw=-math.pi / 2)).done
     assert "reader" not in misread(room()).sentence
-    as_read = judging("swivel to port", room(), judge, ByHand("turn_left"))(room(yaw=math.pi / 2))
+    as_read = cart_judging("swivel to port", room(), ByHand("turn_left"))(room(yaw=math.pi / 2))
     assert as_read.done and as_read.sentence.endswith("(as the reader read it: turn left 90 degrees)")
 
 
 def test_what_is_not_there_in_a_later_step_is_a_sentence_and_not_the_end():
-    now = judging("turn, then grab it", room(), judge, ByHand("turn_left ; grab:blue ball"))
+    now = cart_judging("turn, then grab it", room(), ByHand("turn_left ; grab:blue ball"))
     verdict_now = now(room(yaw=math.pi / 2))
     assert not verdict_now.done and "the room has no blue ball" in verdict_now.sentence
-    first = judging("grab it", room(), judge, ByHand("grab:blue ball"))(room())
+    first = cart_judging("grab it", room(), ByHand("grab:blue ball"))(room())
     assert not first.done and "the room has no blue ball" in first.sentence
 
 
 def test_words_that_nobody_reads_say_what_is_missing_and_silence_says_so():
-    assert judging("wander", room(), judge, ByHand(""))(room()).sentence.endswith("give --success")
-    assert "/sim/objects" in judging("turn left", None, judge, ByHand("turn_left"))(room()).sentence
-    assert "/sim/objects" in judging("turn left", room(), judge, ByHand("turn_left"))(None).sentence
-
-
-def test_a_success_function_is_asked_and_not_the_reader():
-    def never(words, start, now):
-        return Judgement(False, 1.0, words)
-
-    assert judging("wander", room(), never, ByHand("turn_left"))(room(yaw=math.pi / 2)).sentence == "wander"
+    assert cart_judging("wander", room(), ByHand(""))(room()).sentence.endswith("give --success")
+    assert "/sim/objects" in cart_judging("turn left", None, ByHand("turn_left"))(room()).sentence
+    assert "/sim/objects" in cart_judging("turn left", room(), ByHand("turn_left"))(None).sentence

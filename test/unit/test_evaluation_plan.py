@@ -181,5 +181,18 @@ def test_the_arm_s_sentences_are_said_at_tables_where_they_can_be_done() -> None
         things = {(thing.colour, thing.shape) for thing in sample_table(episode.seed).objects}
         wanted = {("red", "block")} if episode.meant.kind == "pick" else {("green", "block"), ("blue", "bowl")}
         assert wanted <= things and episode.robot == "arm"
-    with pytest.raises(ValueError, match="of the kind 'push', which is not evaluated"):
-        plans.said(["push the red block"], 1, FIRST_SEED, arm)
+    for words in ("push the red block", "go home, then push the red block"):
+        with pytest.raises(ValueError, match="of the kind 'push', which is not evaluated"):
+            plans.said([words], 1, FIRST_SEED, arm)
+
+
+def test_an_arm_s_steps_are_said_where_all_of_them_can_be_done_and_have_the_time_of_all() -> None:
+    arm = plans.robot_named("arm")
+    words = "put the red block into the blue bowl, then reach for the green cup"
+    episode, = plans.said([words], 1, FIRST_SEED, arm)
+    from vla_ros.sim.arm.scene import sample_table
+    things = {(thing.colour, thing.shape) for thing in sample_table(episode.seed).objects}
+    assert {("red", "block"), ("blue", "bowl"), ("green", "cup")} <= things
+    assert [step.kind for step in episode.meant.intents] == ["put_into", "reach"]
+    one, = plans.said(["pick up the red block"], 1, FIRST_SEED, arm)
+    assert episode.seconds == 2 * one.seconds and episode.split == plans.SAID_AS_READ

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from vla_ros.bench.evaluate_nodes import NodesWitness, Trials
 from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk
 from vla_ros.demo.arm import SCENE_TOPIC, ArmMonitor
 from vla_ros.evaluation.arm import named_done, simulated_arm
-from vla_ros.sim.arm.episode import judging_arm
 from vla_ros.sim.arm.scene import TableScene, sample_table
-from vla_ros.tasks.arm.intent import ArmIntent
+from vla_ros.tasks.arm.sequence import ArmJudging
 from vla_ros.tasks.arm.success import MAX_CLOSED_M
 from vla_ros.tasks.arm.table import OPENING_MAX, TableState
 from vla_ros.tasks.success import Judgement
@@ -40,13 +40,13 @@ class ArmTrials(Trials):
     # Only the gate may speak to the arm: what comes before the words is said, too.
     BEFORE = {"stop": ("hand me the {graspable}",), "open": ("close the gripper",)}
 
-    def judging(self, meant: ArmIntent, start: TableState) -> Callable[[TableState], Judgement]:
-        return judging_arm(meant, start)
+    def judging(self, meant: Any, start: TableState) -> Callable[[TableState], Judgement]:
+        return ArmJudging(meant, start)
 
     def pose(self, state: TableState) -> tuple[float, float, float]:
         return state.tool[0], state.tool[1], state.tool_yaw
 
-    def reached(self, meant: ArmIntent, start: TableState, end: TableState) -> list[str]:
+    def reached(self, meant: Any, start: TableState, end: TableState) -> list[str]:
         return named_done(meant, start, end)
 
     def plan(self, seed: int) -> TableScene:

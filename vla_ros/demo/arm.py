@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from vla_ros.demo.plots import DriveRecord
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.scoring import yaw
 from vla_ros.sim.arm import chain
+from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
+from vla_ros.tasks.arm.sequence import ArmJudging
 from vla_ros.tasks.arm.table import TableObject, TableState
+from vla_ros.tasks.success import Judgement
 
 SCENE_TOPIC = "/scene_camera/image_raw"
 WRIST_TOPIC = "/wrist_camera/image_raw"
@@ -118,6 +122,18 @@ class ArmDemo(Demo):
 
     monitor = ArmMonitor
     camera_topic = SCENE_TOPIC
+
+    def meaning(self, words: str) -> tuple[Any, bool]:
+        """What words mean for the judge, and whether only as read. Raises NotUnderstood."""
+        return judged_arm_meaning(words)
+
+    def following(self, meant: Any, start: Any) -> Callable[[Any], Judgement]:
+        """What judges each moment."""
+        return ArmJudging(meant, start)
+
+    def first_thing(self, meant: Any, start: Any) -> str:
+        """Nothing: how near the tool comes to it is not looked at."""
+        return ""
 
     def suggestions(self) -> list[str]:
         """Three kinds of task that this table allows: put into, go home, pick up something else."""

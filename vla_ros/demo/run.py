@@ -9,7 +9,6 @@ from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.drawing import drawing
@@ -28,8 +27,6 @@ from vla_ros.operator.console.server import free_port, missing_libraries
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.policies import demo_policy, file_spec
 from vla_ros.sim.scene import ROOM_M
-from vla_ros.tasks.arm.success import judge_arm
-from vla_ros.tasks.success import judge
 
 # Name -> what simulates it, and its robot file.
 ROBOTS = {"cart": ("simulator", "sim.yaml"), "arm": ("arm_simulator", "sim_arm.yaml")}
@@ -54,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
     # An unknown one is a sentence now, not a log file later.
     file_spec(chosen)
-    success: Any = judge_arm if arguments.robot == "arm" else judge
+    success = None
     if arguments.success:
         success = success_function(arguments.success)
         if not arguments.instructions:  # those that fit the room are of the task language
@@ -84,7 +81,7 @@ def _run(
     arguments: argparse.Namespace,
     out: Path,
     interrupt: session.Interrupt,
-    success: SuccessFunction,
+    success: SuccessFunction | None,
 ) -> int:
     print(session.own_domain(os.environ), flush=True)
     environment = suite_environment()

@@ -23,7 +23,7 @@ from vla_ros.core.step_words import NOT_UNDERSTOOD
 from vla_ros.demo.film import Film
 from vla_ros.demo.monitor import Monitor, decode
 from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still
-from vla_ros.demo.scoring import Verdict, judging
+from vla_ros.demo.scoring import Verdict, judging, verdict
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, DemoSuite, View
 from vla_ros.demo.success_function import SuccessFunction
 from vla_ros.demo.suggestions import choose_instructions
@@ -31,9 +31,8 @@ from vla_ros.operator import session
 from vla_ros.operator.processes import ProcessGroup
 from vla_ros.tasks.judged_meaning import judged_meaning
 from vla_ros.tasks.reading.reader import InstructionReader
-from vla_ros.tasks.sequence import in_words, named_first, steps_of
-from vla_ros.tasks.success import Judgement, judge
-from vla_ros.tasks.world_state import WorldState
+from vla_ros.tasks.sequence import Judging, in_words, named_first, steps_of
+from vla_ros.tasks.success import Judgement
 
 STILL_WITHIN_S = 0.5  # from a stop until the robot stands still
 DONE_FOR_S = 0.5  # that an instruction must stay done
@@ -54,7 +53,7 @@ class Demo(DemoSuite):
         node: Talks to the suite; it spins in a thread of its own.
         view: Shows how it goes.
         interrupt: Ends everything that waits.
-        success: Judges the instructions.
+        success: Judges the instructions; None: their meaning in the task language does.
     """
 
     # what another robot has otherwise
@@ -68,7 +67,7 @@ class Demo(DemoSuite):
         node: Node,
         view: View,
         interrupt: session.Interrupt,
-        success: SuccessFunction = judge,
+        success: SuccessFunction | None = None,
     ) -> None:
         watch = self.monitor(node, DriveRecord(), self.camera_topic, NAMESPACE)
         super().__init__(group, node, watch, view, interrupt)
@@ -150,7 +149,7 @@ class Demo(DemoSuite):
         if refusal:
             judged = Judgement(False, math.inf, refusal)
         else:
-            judged = self.follow(judging(words, start, self.success, self.reader()), end)
+            judged = self.follow(self._judging(words, start), end)
         seconds = time.monotonic() - began
         why = judged.sentence
         told = [text for text in self.watch.feedback if not text.startswith("accepted")]
@@ -173,24 +172,38 @@ class Demo(DemoSuite):
         colour = "green" if judged.done else "red"
         self._view.say(f"  {mark} after {seconds:.1f} s: {why}", colour)
 
-    def reader(self) -> InstructionReader:
-        """Says what words mean beyond the grammar, for the judge."""
+    def meaning(self, words: str) -> tuple[Any, bool]:
+        """What words mean for the judge, and whether only as read. Raises NotUnderstood."""
         if self._reader is None:
             self._reader = InstructionReader.load()
-        return self._reader
+        return judged_meaning(words, self._reader)
 
-    def _read(self, words: str, start: WorldState | None) -> tuple[int, str, bool]:
+    def following(self, meant: Any, start: Any) -> Callable[[Any], Judgement]:
+        """What judges each moment. Raises ValueError where nothing there can be meant."""
+        return Judging(meant, start)
+
+    def first_thing(self, meant: Any, start: Any) -> str:
+        """The name of the first thing that is meant; "" where none is."""
+        return named_first(meant, start)
+
+    def _judging(self, words: str, start: Any) -> Verdict:
+        if self.success is None:
+            return judging(words, start, self.meaning, self.following)
+        success = self.success
+        return lambda now: verdict(words, start, now, success)
+
+    def _read(self, words: str, start: Any) -> tuple[int, str, bool]:
         """The steps that the words ask for, the first thing in them, and whether only as read."""
-        if self.success is not judge:
+        if self.success is not None:
             return 1, words, False
         try:
-            meant, as_read = judged_meaning(words, self.reader())
+            meant, as_read = self.meaning(words)
         except NotUnderstood:
             return 1, words, False  # the policy says so itself
         steps = max(1, len(steps_of(meant)))
-        if steps > 1 or start is None:
+        if steps > 1:
             self._view.say(f"  {steps} steps: {in_words(meant)}")
-        return steps, named_first(meant, start) or words, as_read
+        return steps, self.first_thing(meant, start) or words, as_read
 
     def _refused(self) -> str:
         """What the policy said where it does not act on the words."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from visualization_msgs.msg import Marker
 
 from vla_ros.core.instructions import NotUnderstood
-from vla_ros.tasks.judged_meaning import AS_READ, judged_meaning
-from vla_ros.tasks.reading.reader import InstructionReader
-from vla_ros.tasks.sequence import Judging, in_words
+from vla_ros.tasks.judged_meaning import AS_READ
+from vla_ros.tasks.sequence import in_words
 from vla_ros.tasks.success import Judgement, judge
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
@@ -67,26 +67,29 @@ def _object(marker: Marker) -> ObjectState:
     )
 
 
-Verdict = Callable[[WorldState | None], Judgement]  # of the world now
+Verdict = Callable[[Any], Judgement]  # of the world now; None: it is not known
 
 
 def judging(
     words: str,
-    start: WorldState | None,
-    success: Callable[[str, WorldState, WorldState], Judgement],
-    reader: InstructionReader,
+    start: Any,
+    meaning: Callable[[str], tuple[Any, bool]],
+    following_from: Callable[[Any, Any], Callable[[Any], Judgement]],
 ) -> Verdict:
-    """What judges the words from `start` on, moment by moment.
+    """What judges words of the task language from `start` on, moment by moment, step after step.
 
-    Words of the task language are followed step after step, by `judged_meaning`; where only
-    `reader` says what they mean, the sentence says that. What a person brought a success function
-    for is asked of that.
+    Args:
+        words: What was said.
+        start: The world then.
+        meaning: Of words: what they mean, and whether the reader alone says so, which the sentence
+            then says too. Raises NotUnderstood.
+        following_from: Of a meaning and a start: what judges each moment.
     """
-    if success is not judge or start is None:
-        return lambda now: verdict(words, start, now, success)
+    if start is None:
+        return lambda now: _silent()
     try:
-        meant, as_read = judged_meaning(words, reader)
-        following = Judging(meant, start)
+        meant, as_read = meaning(words)
+        following = following_from(meant, start)
     except NotUnderstood:
         return lambda now: _nobody_told(words)
     except ValueError as problem:
@@ -94,7 +97,7 @@ def judging(
         sentence = str(problem)
         return lambda now: Judgement(False, math.inf, sentence)
 
-    def followed(now: WorldState | None) -> Judgement:
+    def followed(now: Any) -> Judgement:
         if now is None:
             return _silent()
         try:

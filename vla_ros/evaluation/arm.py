@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS, say_arm
 from vla_ros.tasks.arm.success import BESIDE_GAP_M, judge_arm
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
 from vla_ros.tasks.objects import COLOURS
+from vla_ros.tasks.sequence import IntentSequence, first_kind, steps_of
 
 # Kind -> the shapes that it is asked for: what the expert does on every table.
 SHAPES_OF = {
@@ -117,11 +119,15 @@ def _beside(thing: Standing, other: Standing) -> bool:
     return apart - (thing.size + other.size) / 2 < BESIDE_GAP_M + ROOM_M
 
 
-def allows(meant: ArmIntent, seed: int) -> bool:
-    """Whether the table of this seed has what is named, and it is not done already."""
+def allows(meant: ArmIntent | IntentSequence, seed: int) -> bool:
+    """Whether the table of this seed has what each step names, and it is not done already."""
+    scene = sample_table(seed)
+    return all(_allows_step(step, scene) for step in steps_of(meant))
+
+
+def _allows_step(meant: ArmIntent, scene: TableScene) -> bool:
     if meant.thing is None:
         return True
-    scene = sample_table(seed)
     for thing in scene.objects:
         if thing.shape not in SHAPES_OF[meant.kind] or not _is(meant.thing, thing):
             continue
@@ -153,9 +159,11 @@ def swap(episode: PlannedEpisode) -> str:
     return swapped_colour(episode, excluded, same_shape, first=True)
 
 
-def named_done(meant: ArmIntent, start: TableState, end: TableState) -> list[str]:
+def named_done(meant: ArmIntent | IntentSequence, start: TableState, end: TableState) -> list[str]:
     """Of the table's things, those with which the asked-for kind of thing is done at the end."""
-    names = []
+    names: list[str] = []
+    if isinstance(meant, IntentSequence):
+        return names
     for thing in end.objects if meant.thing else ():
         intent = ArmIntent(meant.kind, Named(thing.colour, thing.shape), meant.place)
         fits = thing.shape in SHAPES_OF[meant.kind] and intent.thing != intent.place
@@ -196,10 +204,10 @@ class ArmWorker(EpisodeWorker):
             rng = np.random.default_rng((episode.seed, 11))
             look = random_table_look(rng, conditions.varied)
         apply_look(world, look)
-        prepare(world, episode.meant.kind, episode.seed)
+        prepare(world, first_kind(episode.meant), episode.seed)
         return world
 
-    def reached(self, meant: ArmIntent, start: TableState, end: TableState) -> list[str]:
+    def reached(self, meant: Any, start: TableState, end: TableState) -> list[str]:
         return named_done(meant, start, end)
 
     def pose(self, state: TableState) -> tuple[float, float, float]:

@@ -20,7 +20,6 @@ from vla_ros.evaluation.clear_scenes import can_be_done
 from vla_ros.evaluation.plan import PlannedEpisode, robot_named
 from vla_ros.evaluation.word_plan import PHRASINGS, seconds_for
 from vla_ros.sim.scene import sample_scene
-from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.arm.meaning import arm_meaning_of
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.meaning import meaning_of
@@ -156,8 +155,9 @@ def plan_phrasings(
 def _scene_for(meant: Any, first_seed: int, robot: str) -> int | None:
     evaluated = robot_named(robot)
     arm = robot == "arm"
-    # of an arm, one step alone has a judge
-    if arm and (not isinstance(meant, ArmIntent) or meant.kind not in evaluated.kinds):
+    # nothing says of an arm yet that it did nothing where it was to refuse
+    kinds = [step.kind for step in steps_of(meant)]
+    if arm and (not kinds or not set(kinds) <= set(evaluated.kinds)):
         return None
     for seed in range(first_seed, first_seed + MAX_SCENES):
         if arm and not evaluated.allows(meant, seed):

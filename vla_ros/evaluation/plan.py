@@ -33,7 +33,7 @@ from vla_ros.tasks.judged_meaning import AS_READ, judged_meaning
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
 from vla_ros.tasks.reading.reader import InstructionReader
-from vla_ros.tasks.sequence import SEQUENCE, IntentSequence, steps_of
+from vla_ros.tasks.sequence import IntentSequence, steps_of
 
 FIRST_SEED = 1_000_000  # training stays below
 # of object instructions that name a colour only, where only one object has it
@@ -203,11 +203,12 @@ def said(
     meanings = []
     for text in texts:
         meant, as_read = robot.parse(text)
-        if meant.kind not in (*robot.kinds, SEQUENCE):
-            raise ValueError(
-                f"'{text}' is of the kind '{meant.kind}', which is not evaluated; these are: "
-                f"{', '.join(robot.kinds)}"
-            )
+        for step in steps_of(meant):
+            if step.kind not in robot.kinds:
+                raise ValueError(
+                    f"'{text}' is of the kind '{step.kind}', which is not evaluated; these are: "
+                    f"{', '.join(robot.kinds)}"
+                )
         meanings.append((text, meant, SAID_AS_READ if as_read else SAID))
     seed = first_seed
     plan: list[PlannedEpisode] = []

@@ -31,9 +31,9 @@ ADDED_UP = ("turn_left", "turn_right", "forward", "back")
 
 @dataclass(frozen=True)
 class IntentSequence:
-    """Intents, one after another; none where the robot is to refuse."""
+    """Intents of a cart or an arm, one after another; none where the robot is to refuse."""
 
-    intents: tuple[Intent, ...]
+    intents: tuple[Any, ...]
 
     @property
     def kind(self) -> str:
@@ -61,8 +61,8 @@ def meant_by(intents: tuple[Any, ...]) -> Any:
     return intents[0] if len(intents) == 1 else IntentSequence(intents)
 
 
-def steps_of(meant: Intent | IntentSequence) -> tuple[Intent, ...]:
-    """The intents of it."""
+def steps_of(meant: Any) -> tuple[Any, ...]:
+    """The intents of it, a cart's or an arm's."""
     return meant.intents if isinstance(meant, IntentSequence) else (meant,)
 
 

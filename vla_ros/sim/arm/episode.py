@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.sim.episode import EpisodeRules, Lens
 from vla_ros.tasks.arm.intent import ARM_KINDS, PUT_KINDS, ArmIntent, Named, parse_arm
 from vla_ros.tasks.arm.phrases import say_arm
+from vla_ros.tasks.arm.sequence import ArmJudging
 from vla_ros.tasks.arm.success import judge_arm, places_meant
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
 from vla_ros.tasks.success import Judgement
@@ -115,13 +115,8 @@ def obey_chunk(world: ArmWorld, chunk: ActionChunk, age: float) -> None:
     obey_row(world, row.astype(float))
 
 
-def judging_arm(intent: ArmIntent, start: TableState) -> Callable[[TableState], Judgement]:
-    """What judges each moment after `start`."""
-    return partial(judge_arm, intent, start)
-
-
 # Standing still is asked by the verdict itself.
-ARM_RULES = EpisodeRules(observe_arm, obey_chunk, parse_arm, judging_arm, lambda chunk: True)
+ARM_RULES = EpisodeRules(observe_arm, obey_chunk, parse_arm, ArmJudging, lambda chunk: True)
 
 
 def expert_drive(intent: ArmIntent) -> Drive:

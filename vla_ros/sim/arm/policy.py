@@ -20,7 +20,7 @@ from vla_ros.sim.arm.episode import ARM_CHANNELS, ARM_STEP_S
 from vla_ros.sim.arm.expert import closed_on_nothing, moved_table, rows_for
 from vla_ros.sim.arm.scene import sample_table
 from vla_ros.tasks.arm.intent import ArmIntent
-from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
+from vla_ros.tasks.arm.judged_meaning import one_arm_step
 from vla_ros.tasks.arm.table import OPENING_MAX, TableObject, TableState
 
 ROWS = 10
@@ -72,7 +72,7 @@ class TableExpert:
         if told != self._instruction:
             self._instruction = told
             text = instruction.text
-            self._intent = judged_arm_meaning(text)[0] if text else ArmIntent("stop")
+            self._intent = one_arm_step(text) if text else ArmIntent("stop")
             self._start = self._table
         if self._intent.kind == "stop":  # and with nothing to do: stay, and keep what is held
             rows = np.tile(np.append(joints, self._gripper), (ROWS, 1))

@@ -9,23 +9,34 @@ from vla_ros.core.shown import shown
 from vla_ros.tasks.arm.intent import ArmIntent, parse_arm
 from vla_ros.tasks.reading.arm import ARM
 from vla_ros.tasks.reading.reader import reader_of
+from vla_ros.tasks.sequence import IntentSequence, meant_by
 
 
 @lru_cache(maxsize=64)
-def judged_arm_meaning(text: str) -> tuple[ArmIntent, bool]:
+def judged_arm_meaning(text: str) -> tuple[ArmIntent | IntentSequence, bool]:
     """What the words mean for the judge, and whether the reader alone says so.
 
-    The grammar's meaning counts, which no policy reads with; where it has none, the reader's.
+    The grammar's meaning counts, which no policy reads with; where it has none, as for several
+    steps, the reader's.
 
     Raises:
-        NotUnderstood: neither understands them, or they have several steps.
+        NotUnderstood: neither understands them.
     """
     try:
         return parse_arm(text), False
     except NotUnderstood:
-        steps = reader_of(ARM).read(text)
-    if len(steps) > 1:
+        return meant_by(reader_of(ARM).read(text)), True
+
+
+def one_arm_step(text: str) -> ArmIntent:
+    """What words with a single step mean.
+
+    Raises:
+        NotUnderstood: they mean nothing, or several steps.
+    """
+    meant = judged_arm_meaning(text)[0]
+    if isinstance(meant, IntentSequence):
         raise NotUnderstood(
-            f"the words {shown(text)} have {len(steps)} steps; give them one at a time"
+            f"the words {shown(text)} have {len(meant.intents)} steps; give them one at a time"
         )
-    return steps[0], True
+    return meant

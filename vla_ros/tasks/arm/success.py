@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vla_ros.tasks.arm.intent import HOLDING_KINDS, PLACES, ArmIntent, Named
-from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
+from vla_ros.tasks.arm.judged_meaning import one_arm_step
 from vla_ros.tasks.arm.table import (
     GRASPABLE,
     HAND_OVER,
@@ -45,10 +45,11 @@ def judge_arm(instruction: str | ArmIntent, start: TableState, now: TableState) 
     """Has the instruction, given at `start`, been done `now`?
 
     Raises:
-        ValueError: The words have no meaning, or the table has no such thing.
+        ValueError: The words have no meaning, or several steps (ArmJudging follows those), or the
+            table has no such thing.
     """
     if isinstance(instruction, str):
-        instruction = judged_arm_meaning(instruction)[0]
+        instruction = one_arm_step(instruction)
     intent = instruction
     verdict = _CRITERIA[intent.kind](intent, start, now)
     if verdict.done and now.speed > STILL_RAD_S:
