@@ -97,6 +97,13 @@ print(json.dumps(sorted(harness.attempts(mutations, Path({str(tree)!r})))))
     assert (tree / "vla_ros" / "speed.py").read_text() == before
 
 
+def test_tests_that_are_named_after_the_file_are_tried_first() -> None:
+    tests = ("test/test_gate.py", "test/test_speed_outputs.py", "test/test_input.py")
+    mutation = harness.Mutation("vla_ros/outputs.py", "MOST = 2", "MOST = 3", tests)
+    assert harness.likeliest_first(mutation) == ["test/test_speed_outputs.py", "test/test_gate.py", "test/test_input.py"]
+    assert harness.likeliest_first(harness.Mutation("", "", "", tests)) == [*tests]
+
+
 @pytest.mark.parametrize(("file", "test", "sentence"), [
     ("vla_ros/gone.py", "test/test_speed.py", "there is no vla_ros/gone.py"),
     ("vla_ros/speed.py", "test/test_gone.py", "there is no test/test_gone.py"),
