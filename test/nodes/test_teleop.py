@@ -255,11 +255,16 @@ def test_a_second_twist_holds_the_robot_and_once_it_is_gone_the_first_is_let_go_
 
 
 def test_a_teleop_that_is_deactivated_and_activated_again_waits_for_the_stick_to_be_let_go(around):
-    person = Person(around).driving()
-    person.node.trigger_deactivate()
+    person = Person(around, stick_timeout=1.0)
+    around.wait(lambda: person.node._stick._deadmen["teleop_twist"].ready)
+    person.driving().node.trigger_deactivate()
     around.wait(lambda: person.report.rule == "teleop_stick")
-    time.sleep(1.2)  # longer than a silence that lets go
+    time.sleep(1.5)  # longer than a silence that lets go: it heard nothing, though the stick goes on
+    person.twist = None
+    time.sleep(0.3)  # until nothing is on its way
     person.node.trigger_activate()
+    time.sleep(0.3)  # its first looks fall into a pause between two messages
+    person.twist = (0.2, 0.0)
     assert holds(person)
 
 

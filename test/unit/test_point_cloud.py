@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_clouds import XYZ, packed
 
-from vla_ros.core.point_cloud import MOST_POINTS, CloudField, CloudLayout, cloud_array
+from vla_ros.core.point_cloud import (
+    LEAST_READ,
+    MOST_POINTS,
+    CloudField,
+    CloudLayout,
+    cloud_array,
+    read_column,
+)
 
 POINTS = np.arange(1.0, 25.0).reshape(8, 3) / 8.0
 WIDE = tuple(CloudField(name, 8 * i + 3, 8, 1) for i, name in enumerate("xyz"))
@@ -58,6 +65,21 @@ def test_the_share_is_spread_over_what_was_measured():
     points = np.full((1000, 3), math.nan)
     points[300:700, :] = np.arange(400)[:, None]
     assert cloud_array(*packed(points), 4)[:, 0].tolist() == [0.0, 100.0, 200.0, 300.0]
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+def test_of_a_large_cloud_no_more_is_read_than_is_needed(rows, monkeypatch):
+    data, layout = packed(np.zeros((1_000_000, 3)), rows=rows)
+    read = []
+
+    def reading(*given):
+        read.append(read_column(*given))
+        return read[-1]
+
+    monkeypatch.setattr("vla_ros.core.point_cloud.read_column", reading)
+    for count, share in ((100, LEAST_READ), (20_000, 80_000)):
+        assert len(cloud_array(data, layout, count)) == count
+        assert [share / 2 < len(column) <= 2 * share for column in read[-3:]] == [True] * 3
 
 
 def test_two_million_points_take_a_bounded_time_and_more_are_refused():
