@@ -43,9 +43,15 @@ ARM = ["test/unit/test_kinematics.py", "test/unit/test_gate_workspace.py"]
 WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
         "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_output_messages.py", "test/nodes/test_gate_actions.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py",
         "test/nodes/test_teleop.py"]
+
+
+def rule(name: str) -> str:
+    return f"vla_ros/safety/rules/{name}.py"
+
+
 TESTS = {CLOUDS: ["test/unit/test_clouds.py"], CLOUD_READER: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
          TAKEOVER: HANDS, **dict.fromkeys(("vla_ros/safety/rules/teleop_", "vla_ros/safety/rules/stuck_stick"), HANDS),
-         STICK: ["test/unit/test_stick.py"], TELEOP: ["test/nodes/test_teleop.py"], SETTINGS_OF: [*HANDS[:1], *WIRE], RUN: ["test/unit/test_policy_run.py"],
+         STICK: ["test/unit/test_stick.py"], TELEOP: ["test/nodes/test_teleop.py"], SETTINGS_OF: ["test/unit/test_gate_settings.py", *HANDS[:1], *WIRE], RUN: ["test/unit/test_policy_run.py"],
          "vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
          YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
          STATE_NUMBERS: ["test/nodes/test_synchronizer.py"],
@@ -57,12 +63,6 @@ TESTS = {CLOUDS: ["test/unit/test_clouds.py"], CLOUD_READER: ["test/unit/test_cl
          SYNCHRONIZER: ["test/nodes/test_synchronizer.py", *DEPTH_IMAGES],
          CONVERT: ["test/nodes/test_synchronizer.py", "test/nodes/test_gate_sources.py"],
          "vla_ros/nodes/": WIRE}
-
-
-
-def rule(name: str) -> str:
-    return f"vla_ros/safety/rules/{name}.py"
-
 
 # (file, what stands there, once, and what is put in its place)
 BREAKS = [
@@ -120,7 +120,9 @@ BREAKS = [
     (RULE, "        if doubt := self.doubt(source):\n            raise LookupError(doubt)\n", ""),
     (GATE, "            if finding:\n                if finding.row is None:", "            if finding and finding.row:\n                if False:"),
     (GATE, "arrivals[source.topic] = message.arrived", "pass"),
-    (SETTINGS_OF, "        heard += [source.topic for source in rule.sources]\n", "        pass\n"),
+    (SETTINGS_OF, "            allowed[source.topic] = to_nanoseconds(timeout)\n", "            pass\n"),
+    (SETTINGS_OF, "{name: max(least, silence) for", "{name: least for"),
+    (SETTINGS_OF, "{name: max(least, silence) for", "{name: silence for"),
     (NODE, "self._inputs.messages[source] = newest = heard(", "newest = heard("),
     (SOURCES, "stamp = None if header is None else", "stamp = None if True else"),
     (SOURCES, "except Exception as error:", "except ValueError as error:"),
@@ -488,7 +490,7 @@ BREAKS = [
     (BUTTONS, "if received >= self._received:", "if True:"),
     (NODE, "if time.monotonic_ns() > end:", "if False:"),
     (BUTTONS, "for qos in (BUTTON, BUTTON_LOOSE)\n", "for qos in (BUTTON,)\n"),
-    (SETTINGS_OF, "dict.fromkeys(heard, to_nanoseconds", "dict.fromkeys(sources, to_nanoseconds"),
+    (SETTINGS_OF, "            allowed[sensor.topic] = to_nanoseconds(robot.obstacles.max_age)\n", "            pass\n"),
     (rule("chunk_order"), "return 0 < chunk.sequence <= previous.sequence", "return False"),
     (rule("chunk_source"), "if len(processes) > 1:", "if len(processes) > 2:"),
     (rule("chunk_shape"), "if not SHORTEST_STEP_NS <= chunk.step <= LONGEST_STEP_NS:", "if not SHORTEST_STEP_NS <= chunk.step:"),

@@ -229,8 +229,10 @@ def test_a_server_that_does_not_read_the_question_is_left_in_time_and_found_agai
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         url = f"ws://127.0.0.1:{listening.socket.getsockname()[1]}"
         policy = Remote(options(url, image_size=list(size), timeout=0.5))
+        began = time.monotonic()
         with pytest.raises(ConnectionError, match=r"did not answer within 0\.5 s"):
             policy.predict(large)
+        assert time.monotonic() - began < 30.0  # not after the 60 s in which the server thinks
         given_up.set()
         assert policy._server._connection._socket is None
         policy._server._connection._timeout = 5.0

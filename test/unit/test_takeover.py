@@ -7,7 +7,7 @@ from gate_world import ARM, JOINTS, MS, ROBOT, S, World, changed, rule_inputs, s
 
 from vla_ros.core.types import POLICY, TELEOP, ActionChunk
 from vla_ros.nodes.gate.gate_settings import gate_settings
-from vla_ros.nodes.node_parameters import NODE_PARAMETERS, NODES
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.safety.gate import State
 from vla_ros.safety.rule import Verdict
 from vla_ros.safety.rules import RULES
@@ -558,15 +558,6 @@ def test_the_policy_s_nodes_hold_the_policy_and_not_a_person():
         assert bool(source_timeout(inputs)) == holds
     inputs = rule_inputs(settings=replace(settings, policy_sources=frozenset()), silence={}, control_source=TELEOP)
     assert source_timeout(inputs)
-
-
-@pytest.mark.parametrize("required", [["supervisor", "inference", "base_driver"], list(NODES[1:])])
-def test_of_the_required_nodes_only_the_suite_s_policy_ones_do_not_hold_a_person(required):
-    parameters = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
-    settings = gate_settings({**parameters, "required_nodes": required}, ROBOT)
-    assert settings.policy_sources <= set(settings.sources)
-    hold = set(settings.sources) - settings.policy_sources - set(ROBOT.required_topics)
-    assert hold == {f"node {name}" for name in required if name in ("supervisor", "base_driver")}
 
 
 def test_a_stop_button_s_own_node_that_is_silent_holds_a_person_and_its_loss_ends_the_press():

@@ -43,15 +43,26 @@ def gate_settings(parameters: Mapping[str, Any], robot: Robot) -> Settings:
     policy_nodes = expanded(POLICY_NODES, robot, parameters["cameras"])
     for topic in robot.required_topics:
         sources[topic] = to_nanoseconds(parameters[TOPIC_TIMEOUT.name])
-    heard = list(sources)
-    heard += [sensor.topic for sensor in robot.sensors]
-    for rule in RULES:
-        heard += [source.topic for source in rule.sources]
-    lost = dict.fromkeys(heard, to_nanoseconds(parameters[LOST_AFTER.name]))
     return Settings(
         period=to_nanoseconds(1.0 / parameters["rate"]),
         sources=sources,
         policy_sources=frozenset(sources) & {f"node {name}" for name in policy_nodes},
-        lost=lost,
+        lost=_lost_after(parameters, robot, sources),
         limits={limit.name: parameters[limit.name] for limit in PARAMETERS},
     )
+
+
+def _lost_after(
+    parameters: Mapping[str, Any], robot: Robot, sources: Mapping[str, int]
+) -> dict[str, int]:
+    """What may be lost -> the silence after which it was, ns: no silence that its rule allows."""
+    allowed = dict(sources)
+    if robot.obstacles is not None:
+        for sensor in robot.sensors:
+            allowed[sensor.topic] = to_nanoseconds(robot.obstacles.max_age)
+    for rule in RULES:
+        for source in rule.sources:
+            timeout = parameters.get(source.timeout.name, source.timeout.default)
+            allowed[source.topic] = to_nanoseconds(timeout)
+    least = to_nanoseconds(parameters[LOST_AFTER.name])
+    return {name: max(least, silence) for name, silence in allowed.items()}

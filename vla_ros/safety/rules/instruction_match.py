@@ -16,8 +16,8 @@ GIVE_AGAIN = "give the instruction again"
 LOST_AFTER = Limit(
     "lost_after",
     1.0,
-    "a node, a topic or a range sensor silent for longer was lost: the robot goes "
-    "on when the instruction is given again",
+    "a node, a topic or a range sensor silent for longer, and for longer than its own time-out, "
+    "was lost: the robot goes on when the instruction is given again",
     "s",
     0.15,
     60.0,
