@@ -78,6 +78,21 @@ def test_the_tests_that_the_recipe_names_are_green(followed: Path) -> None:
     good(run(followed, "bash", "-c", f"{sys.executable} {tests} -q -x -p no:cacheprovider"))
 
 
+def test_the_lines_for_its_mutation_are_where_they_are_said_to_be_and_it_is_caught(followed: Path) -> None:
+    place = followed / "test" / "safety" / "mutate.py"
+    before = place.read_text(encoding="utf-8")
+    above, tests, change = re.findall(r"in\s+`TESTS`, above `(.+?)`, `(.+?)`, and in `BREAKS`\s+`(.+?)`:", RECIPE)[0]
+    assert before.count(f"         {above}: ") == before.count("BREAKS = [\n") == 1
+    try:
+        place.write_text(before.replace(f"         {above}: ", f"         {tests}\n         {above}: ").replace(
+            "BREAKS = [\n", f"BREAKS = [\n    {change}\n"), encoding="utf-8")
+        done = run(followed, sys.executable, "test/safety/mutate.py", "tilt")
+    finally:
+        place.write_text(before, encoding="utf-8")
+    good(done)
+    assert "1 of 1 mutations were caught" in done.stdout
+
+
 def test_ruff_is_clean(followed: Path) -> None:
     if shutil.which("ruff") is None:
         pytest.skip("ruff is not installed; `make check` runs where it is")
