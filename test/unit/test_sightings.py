@@ -68,6 +68,10 @@ def test_what_the_image_s_sides_cut_off_does_not_count(column: int, count: int) 
 def test_two_that_look_alike_stay_two() -> None:
     near = Sighting("red", "ball", 1.0, 0.29)
     assert after(RED_BALL, near).things(HERE) == [RED_BALL, near]
+    one_before = after(RED_BALL)
+    for _ in range(SURE_IMAGES):
+        one_before.note([Seen(RED_BALL, CELLS), Seen(near, CELLS)], HERE)
+    assert one_before.things(HERE) == [RED_BALL, near]
 
 
 @pytest.mark.parametrize(("apart", "count"), [(0.19, 1), (0.21, 2)])
