@@ -71,3 +71,14 @@ def test_without_a_wish_nothing_is_said_of_priorities(around, newest):
     around.start(CommandIngest, diagnostics_period=0.1)
     around.wait(lambda: newest("/command_ingest: state").name)
     assert "priority" not in {pair.key for pair in newest("/command_ingest: state").values}
+
+
+def test_a_report_that_cannot_be_sent_is_no_end_of_the_process(around, monkeypatch):
+    node = around.make(CommandIngest)
+
+    def broken(message):
+        raise RuntimeError("the publisher is gone")
+
+    monkeypatch.setattr(node._diagnostics, "publish", broken)
+    node._report_timer.callback()
+    assert node.stats.drops["exception RuntimeError"] == 1

@@ -22,7 +22,7 @@ from std_msgs.msg import Bool
 
 from vla_ros.cli.main import main
 from vla_ros.demo.scenario import Demo
-from vla_ros.demo.stack import Failed
+from vla_ros.demo.stack import REFUSED_S, Failed
 from vla_ros.nodes.node_parameters import NODES
 from vla_ros.operator.client import spinning
 from vla_ros.operator.session import own_domain
@@ -134,7 +134,7 @@ def test_a_policy_s_own_words_are_judged_by_its_own_function(tmp_path):
 def test_a_robot_that_does_not_stop_fails_the_demo(tmp_path):
     code, said = finish(start_fake("deaf", "--out", str(tmp_path), "go to the red block", film="filmed"), 60)
     assert code == 1, said
-    assert "NOT stand still" in said
+    assert ": it still moved after " in said and "NOT STOPPED" in said
     assert not json.loads((tmp_path / "summary.json").read_text())["ok"]
 
 
@@ -279,6 +279,27 @@ def test_the_demo_asks_the_gate_again_until_it_is_done(verb, answers, state, giv
     else:
         with pytest.raises(Failed, match="the gate does not reset: the stop is pressed"):
             demo._ask(verb, 1.0, there)
+
+
+def test_a_node_that_refuses_to_be_configured_is_quoted_once_and_waited_for_a_while_only(monkeypatch):
+    refusal = "inference could not be configured: policy 'sway:Sway' commands angular.z, but not 'linear.x'"
+    demo = Demo.__new__(Demo)
+    demo.watch = Mock(feedback=["gate: disarmed", refusal, refusal])
+    demo.states = Mock(labels={"inference": "unconfigured"})
+    demo._view = Mock()
+    times = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: times[-1])
+    told: dict[str, float] = {}
+    for seconds in (100.0, 101.0, 100.0 + REFUSED_S):
+        times.append(seconds)
+        demo._heed_refusals(told)
+    demo._view.say.assert_called_once_with(f"  {refusal}", "yellow")
+    times.append(100.1 + REFUSED_S)
+    demo.states.labels["inference"] = "active"  # what it waited for came
+    demo._heed_refusals(told)
+    demo.states.labels["inference"] = "unconfigured"
+    with pytest.raises(Failed, match="commands angular.z, but not 'linear.x'"):
+        demo._heed_refusals(told)
 
 
 def test_the_whole_demo_for_real(tmp_path):

@@ -21,6 +21,7 @@ from vla_ros.demo.plots import (
     latency_summary,
     stood_still,
     summary_lines,
+    was_seen,
 )
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
@@ -222,6 +223,15 @@ def test_a_robot_that_starts_again_did_not_stand_still():
 def test_silence_is_no_proof_of_standing_still():
     assert stood_still([], at=1.0) == (False, 0.0)
     assert stood_still(speeds(0.5, end=1.4), at=1.0)[0] is False
+
+
+@pytest.mark.parametrize("count, seen", [(4, False), (5, True)])
+def test_a_robot_of_which_too_little_was_heard_was_not_seen_to_stand_and_that_is_said(count, seen):
+    after = [(1.6 + 0.2 * number, 0.0, 0.0) for number in range(count)]
+    assert was_seen(after, 1.0) is seen is stood_still(after, at=1.0)[0]
+    stop = Stop("the button", 0.0, 0.0, 0.1, seen, 1, seen)
+    assert ("too little was heard" in stop.sentence) is not seen and ("still after 0.10 s" in stop.sentence) is seen
+    assert Stop("the button", 0.0, 0.0, 0.9, False).sentence == "it still moved after 0.90 s"
 
 
 def test_summary_lines_say_done_or_not_with_distance_and_time():

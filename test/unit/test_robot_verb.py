@@ -57,6 +57,19 @@ def test_its_security_policy_is_written_where_it_is_asked_for(tmp_path, capsys):
     assert "Is a directory; give another file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names, joint, doubtful", [
+    (["pan"], "pan_joint", True), ({"pan": "pan_joint"}, "pan_joint", False), (["pan_joint"], "pan_joint", False),
+    (["pan"], "pan", False)])
+def test_a_state_named_after_a_channel_is_of_that_channel_s_joint(names, joint, doubtful):
+    pan = {"unit": "rad", "bounds": [-1.0, 1.0], "limits": [-0.9, 0.9], "max_speed": 1.0, "on_stop": "hold_measured", "joint": joint}
+    made = parse_robot({"name": "one", "channels": {"pan": pan}, "cameras": {"camera": {"topic": "/eye"}}, "outputs": [
+        {"topic": "/pan", "type": "std_msgs/msg/Float64MultiArray", "channels": ["pan"]}],
+        "state": [{"topic": "/joint_states", "type": "sensor_msgs/msg/JointState", "names": names, "unit": "rad"}]})
+    found = [sentence for sentence in doubts(made) if sentence.startswith("state ")]
+    assert found == (["state 'pan' is 'pan' on '/joint_states', and the channel of that name has the joint 'pan_joint'; "
+                      "is it another one?"] if doubtful else [])
+
+
 def test_a_robot_without_a_camera_or_with_one_of_another_kind_is_doubtful():
     odd = {"eye": {"topic": "/eye/compressed"}, "ear": {"topic": "/ear", "transport": "compressed"}}
     data = {"name": "one", "channels": WHEELS, "outputs": [
@@ -81,6 +94,8 @@ def test_what_is_sent_heard_and_seen_is_a_sentence_each():
         "state from /odom (nav_msgs/msg/Odometry): odom.x, odom.y, odom.yaw, linear.x, angular.z; holds when it is silent",
         "state from /joint_states (sensor_msgs/msg/JointState): gripper_joint; in m; holds when it is silent",
         "state from /joint_states (sensor_msgs/msg/JointState): left_wheel_joint, right_wheel_joint; in rad; holds when it is silent",
+        "reaches 0.31 m ahead of its base frame, 0.14 m behind it, 0.16 m to the left and 0.16 m to the right",
+        "slows down 0.6 m before an obstacle and goes no nearer than 0.3 m; where no sensor looks, at most 0 m/s",
         "looks by /scan (sensor_msgs/msg/LaserScan), at x 0 m, y 0 m, yaw 0 rad; holds when it is older than 0.3 s",
     ]
 

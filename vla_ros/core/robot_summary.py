@@ -13,8 +13,8 @@ from vla_ros.core.robot import Robot
 from vla_ros.core.robot_cameras import Camera
 from vla_ros.core.robot_channels import Channel
 from vla_ros.core.robot_clouds import Cloud
-from vla_ros.core.robot_obstacles import CLOUD
-from vla_ros.core.robot_state import StateSource
+from vla_ros.core.robot_obstacles import CLOUD, Footprint, Obstacles
+from vla_ros.core.robot_state import JOINT_STATE, StateSource
 from vla_ros.core.workspace import WorkspaceBox
 
 # What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
@@ -74,6 +74,7 @@ def connections(robot: Robot) -> Iterator[str]:
         yield _state_sentence(source)
     if robot.obstacles is None:
         return
+    yield from _distances(robot.footprint, robot.obstacles)
     for sensor in robot.obstacles.sensors:
         yield (
             f"looks by {sensor.topic} ({sensor.type}), at x {sensor.x:g} m, y {sensor.y:g} m, "
@@ -118,6 +119,19 @@ def tool_limits(robot: Robot) -> Iterator[str]:
         yield f"the tool stays out of '{box.name}': {_extent(box)}"
     if math.isfinite(space.max_tool_speed):
         yield f"the tool moves at most at {space.max_tool_speed:g} m/s"
+
+
+def _distances(footprint: Footprint, obstacles: Obstacles) -> Iterator[str]:
+    """How large the robot is taken to be, and how near to something it goes."""
+    yield (
+        f"reaches {footprint.front:g} m ahead of its base frame, {footprint.back:g} m behind it, "
+        f"{footprint.left:g} m to the left and {footprint.right:g} m to the right"
+    )
+    yield (
+        f"slows down {obstacles.slow_distance:g} m before an obstacle and goes no nearer than "
+        f"{obstacles.stop_distance:g} m; where no sensor looks, at most "
+        f"{obstacles.max_speed_unobserved:g} m/s"
+    )
 
 
 def _extent(box: WorkspaceBox) -> str:
@@ -193,6 +207,14 @@ def doubts(robot: Robot) -> Iterator[str]:
     for sensor in robot.sensors:
         if abs(sensor.yaw) > TURN_RAD:
             yield f"'{sensor.topic}' has yaw {sensor.yaw:g} rad, over a turn; is it in degrees?"
+    joints = {channel.name: channel.joint for channel in robot.channels if channel.joint}
+    for source in robot.state:
+        for name, published in source.names.items():
+            if source.type == JOINT_STATE and joints.get(name, published) != published:
+                yield (
+                    f"state '{name}' is '{published}' on '{source.topic}', and the channel of that "
+                    f"name has the joint '{joints[name]}'; is it another one?"
+                )
     if robot.urdf is not None and robot.workspace is None:
         yield "there is a urdf and no 'workspace' part: the gate does not look where the tool goes"
     for channel in robot.channels:

@@ -25,6 +25,7 @@ MOVED_M = 0.03  # a thing that was moved by less is drawn once
 NAME_OFFSETS_M = ((0.0, -0.12), (0.0, 0.12), (0.30, 0.0), (-0.30, 0.0))
 NAME_ASPECT = 3.0  # a name is about three times as wide as it is high
 ARROW_EVERY_M = 0.5
+LEAST_SEEN = 5  # speeds heard after a stop, to say that the robot stood
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class PathPoint:
 
 @dataclass(frozen=True)
 class Stop:
-    """An unexpected stop: what was done, where (m), and when the robot stood still (s later)."""
+    """An unexpected stop: what was done, where (m), and when the robot stood still (s later).
+
+    `seen` is false where too little was heard of the robot to say so; then `still` is false, too.
+    """
 
     kind: str
     x: float
@@ -63,6 +67,16 @@ class Stop:
     seconds: float
     still: bool
     instruction: int = 0
+    seen: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """What became of it."""
+        if self.still:
+            return f"still after {self.seconds:.2f} s"
+        if not self.seen:
+            return "too little was heard of the robot to say that it stood; is the machine busy?"
+        return f"it still moved after {self.seconds:.2f} s"
 
 
 @dataclass
@@ -354,9 +368,15 @@ def stood_still(
     since = times - at
     moving = (since >= 0.0) & ((np.abs(forward) > linear) | (np.abs(turning) > angular))
     last = float(since[moving].max(initial=0.0))
-    # a silent source says nothing about a robot that may still move
-    watched = np.count_nonzero(since > within)
-    return bool(watched >= 5) and last <= within, last
+    return was_seen(speeds, at, within) and last <= within, last
+
+
+def was_seen(speeds: Sequence[tuple[float, float, float]], at: float, within: float = 0.5) -> bool:
+    """Whether enough was heard from `within` seconds after `at` on, by `stood_still`'s terms.
+
+    A silent source says nothing about a robot that may still move.
+    """
+    return sum(moment - at > within for moment, _, _ in speeds) >= LEAST_SEEN
 
 
 def summary_lines(results: Sequence[Mapping[str, Any]]) -> list[str]:

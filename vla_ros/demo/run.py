@@ -206,11 +206,8 @@ def _report(demo: Demo, out: Path, problem: str) -> int:
     for line in summary_lines(demo.results):
         print(line)
     for stop in demo.track.stops:
-        mark = "stopped " if stop.still else "NOT STOPPED"
-        print(
-            f"{mark}  {stop.kind}, in instruction {stop.instruction}: "
-            f"still after {stop.seconds:.2f} s"
-        )
+        mark = "stopped " if stop.still else "NOT STOPPED" if stop.seen else "NOT SEEN"
+        print(f"{mark}  {stop.kind}, in instruction {stop.instruction}: {stop.sentence}")
     refused = all(result["refused"] for result in demo.results)
     if not demo.track.stops and not problem and not refused:
         print(

@@ -22,7 +22,7 @@ from vla_ros.core.instructions import NotUnderstood
 from vla_ros.core.step_words import NOT_UNDERSTOOD
 from vla_ros.demo.film import Film
 from vla_ros.demo.monitor import Monitor, decode
-from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still
+from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still, was_seen
 from vla_ros.demo.scoring import Verdict, judging, verdict
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, DemoSuite, View
 from vla_ros.demo.success_function import SuccessFunction
@@ -36,6 +36,7 @@ from vla_ros.tasks.success import Judgement
 
 STILL_WITHIN_S = 0.5  # from a stop until the robot stands still
 DONE_FOR_S = 0.5  # that an instruction must stay done
+BUSY_S = 4.0  # that a busy machine may take to show that it does
 STOP_AFTER_S = 0.5  # on the move, until the unexpected stop at the earliest
 REACH_M = 0.4  # from which the robot has a thing in front of it
 # the two unexpected stops
@@ -260,20 +261,22 @@ class Demo(DemoSuite):
             self.operator.press_stop(True)
         # long enough to see that it keeps standing still, too
         self.wait(lambda: False, STILL_WITHIN_S + 0.5)
+
+        def seen() -> bool:
+            sources = (self.watch.speeds(), self.watch.emitted())
+            return all(was_seen(source, at, STILL_WITHIN_S) for source in sources)
+
+        self.wait(seen, BUSY_S)
         still, seconds = stood_still(self.watch.speeds(), at, STILL_WITHIN_S)
-        silent, _ = stood_still(self.watch.emitted(), at, STILL_WITHIN_S)
-        stop = Stop(kind, pose.x, pose.y, round(seconds, 3), still and silent, index + 1)
+        silent, later = stood_still(self.watch.emitted(), at, STILL_WITHIN_S)
+        last = round(max(seconds, later), 3)
+        stop = Stop(kind, pose.x, pose.y, last, still and silent, index + 1, seen())
         self.track.stops.append(stop)
-        if stop.still:
-            self._view.say(
-                f"  unexpected stop ({kind}): the robot stood still after {seconds:.2f} s", "green"
-            )
-        else:
-            self._view.say(
-                f"  unexpected stop ({kind}): "
-                f"the robot did NOT stand still within {STILL_WITHIN_S:g} s",
-                "red",
-            )
+        # by the demo itself: who sees it should not look for what they did wrong
+        self._view.say(
+            f"  unexpected stop, as planned ({kind}): {stop.sentence}",
+            "green" if stop.still else "red",
+        )
         if kind == PRESS_STOP:
             # the button is latched: the way back is to let go, reset, arm
             self.operator.press_stop(False)

@@ -28,6 +28,7 @@ SIMULATOR = "simulator"
 CONSOLE = "console"
 # until everything runs; the first start of a slow machine compiles and warms up
 START_SECONDS = 180.0
+REFUSED_S = 20.0  # that a node may refuse to be configured: what it waits for may still come
 ANSWER_SECONDS = 2.0  # until a question is asked again
 POLL_SECONDS = 0.05  # between two looks at how it goes
 View = LiveView | PlainView
@@ -147,7 +148,7 @@ class DemoSuite:
             logs: A folder, which gets a file for each of them.
 
         Raises:
-            Failed: They were not up in time; the sentence names those that were not.
+            Failed: They were not up in time, or one refuses; the sentence says which and why.
         """
         logs.mkdir(parents=True, exist_ok=True)
         # The supervisor has no lifecycle that another leads, and nobody waits for who looks on.
@@ -165,8 +166,11 @@ class DemoSuite:
             )
         self._view.say(f"started {len(commands)} processes; what they say is in {logs}")
 
+        refusals: dict[str, float] = {}  # a node's sentence -> when it came, steady s
+
         def up() -> bool:
             self.states.ask()
+            self._heed_refusals(refusals)
             return (
                 self.states.all_active() and self.watch.pose is not None and self.operator.heard()
             )
@@ -183,6 +187,21 @@ class DemoSuite:
                 f"{', '.join(missing) or 'no one listens'}; see {logs}"
             )
         self._view.say("all nodes are active", "green")
+
+    def _heed_refusals(self, told: dict[str, float]) -> None:
+        """Say why nodes could not be configured.
+
+        Raises:
+            Failed: One says the same for REFUSED_S: nothing will come of more waiting.
+        """
+        for sentence in list(self.watch.feedback):
+            name, refused, _ = sentence.partition(" could not be configured: ")
+            if refused and sentence not in told:
+                told[sentence] = time.monotonic()
+                self._view.say(f"  {sentence}", "yellow")
+            waits = refused and self.states.labels.get(name) == "unconfigured"
+            if waits and time.monotonic() - told[sentence] > REFUSED_S:
+                raise Failed(sentence)
 
     def _introduce(self) -> None:
         """Say which policy drives, and on what, as soon as inference does."""

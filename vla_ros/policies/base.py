@@ -38,7 +38,7 @@ class PolicySpec:
 
     Attributes:
         channels: What it commands, by the names of the robot file's channels: a row's columns, in
-            this order.
+            this order. All channels of an output, or none of them.
         steps: Rows that `predict` gives, T.
         step: Time from one row to the next, ns.
         images: What it looks at: its own key for each image -> (height, width) in pixels. A key is

@@ -88,6 +88,9 @@ def check_policy(
     for action in numbers.actions:
         findings += _action(spec, action, numbers, ranges, mark, robot)
     findings += _dropped(spec, numbers)
+    for output in robot.outputs:
+        if not set(output.channels) & set(numbers.channels):
+            findings.append(CheckFinding(FITS, f"output {output.topic}", "left alone"))
     return findings
 
 

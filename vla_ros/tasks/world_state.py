@@ -22,7 +22,7 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class WorldState:
-    """The truth about the world now: pose (m, rad), speeds, gripper opening (m), objects."""
+    """The world now, in truth: time (s), pose (m, rad), speeds, gripper opening (m), objects."""
 
     time: float
     x: float

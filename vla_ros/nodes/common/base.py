@@ -118,7 +118,7 @@ class ManagedNode(LifecycleNode):
         self._reported: dict[str, int] = {}  # kind of fault -> when last, steady ns
         # tells a respawned process from the one before, and which one it is
         self._life = process_identity.own()
-        self._report_timer = self.steady_timer(1.0, self._report)
+        self._report_timer = self.steady_timer(1.0, lambda: self.guard(self._report))
         self._heart = Heart(
             lambda: self.guard(self._beat),
             lambda: self.guard(self._report),
