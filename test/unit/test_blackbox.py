@@ -17,7 +17,7 @@ from blackbox_bags import ACTIVE, HOLDING, OURS, SECOND, START, STOPPED, Bag, st
 
 from vla_ros.core.robot import load_robot
 from vla_ros.core.whole_file import write_whole
-from vla_ros.datasets.bag_stream import BagStream, bag_head
+from vla_ros.datasets.bag_stream import BagStream, bag_head, reader_by
 from vla_ros.operator.blackbox import bag_file
 from vla_ros.operator.blackbox.bag_file import BagFacts, bag_files, profile_text
 from vla_ros.operator.blackbox.ring import MESSAGE_BYTES, MessageRing, RecordedMessage
@@ -418,3 +418,14 @@ def test_a_message_is_read_by_the_definition_of_its_own_file(tmp_path: Path) -> 
     (found,) = BagStream(path)
     assert (found.message.source, found.message.severity) == ("lidar", 0.5)
     assert "Fault" in str(store().types[kind])
+
+
+def test_a_message_is_read_by_its_bag_s_definition_whatever_a_release_means_by_its_type() -> None:
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    kind, definition = "std_msgs/msg/String", "string data\nint32 priority\n"  # ROS' own has no priority
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(definition, kind))
+    data = bytes(store.serialize_cdr(store.types[kind](data="stop", priority=7), kind))
+    message = reader_by(kind, definition)(data)
+    assert (message.data, message.priority) == ("stop", 7)

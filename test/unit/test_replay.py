@@ -294,6 +294,16 @@ def test_a_halt_that_was_on_its_way_at_a_tick_comes_with_the_next(tmp_path: Path
     assert differences == []
 
 
+def test_a_halt_that_was_taken_back_between_two_ticks_stops_this_gate_too(tmp_path: Path, robot: Robot) -> None:
+    def halt(now: float, inputs: LatestInputs, bag: Bag, gate: Gate) -> None:
+        if abs(now - 3.0) < 1e-6:
+            bag.halt(now - 0.015, "too many faults")
+            bag.halt(now - 0.010, "")
+            gate.latch("the supervisor stops the robot: too many faults")
+    differences, result = replayed(drive(robot, change=halt).write(tmp_path), robot)
+    assert differences == [] and result.verdicts["STOPPED"] > 100
+
+
 def test_a_stop_by_service_is_played_again(tmp_path: Path, robot: Robot) -> None:
     def stop(now: float, inputs: LatestInputs, bag: Bag, gate: Gate) -> None:
         if abs(now - 3.0) < 1e-6:
