@@ -241,6 +241,20 @@ def test_a_server_that_dies_in_the_middle_of_a_goal_holds_the_robot(around, serv
     around.wait(lambda: again.values() and again.values()[-1] == pytest.approx(0.09))
 
 
+def test_a_server_whose_restart_nobody_saw_holds_the_robot_until_a_person_speaks_again(around, served):
+    controller = served(seconds=20.0)
+    made = armed(robot(around))
+    around.wait(lambda: controller.running)
+    begin = len(made.reports)
+    again = served()  # there before the gate looks: it never sees that there is none
+    around.wait(lambda: any("is served anew: its controller was started again" in report.reason
+                            for report in made.reports[begin:]), PATIENCE_S)
+    controller.die()
+    around.wait(lambda: made.reports[-1].rule == "instruction_match")
+    made.say("go on")
+    around.wait(lambda: again.values() and again.values()[-1] == pytest.approx(0.09), PATIENCE_S)
+
+
 def test_a_stop_after_a_server_was_started_again_is_over_when_the_new_one_has_answered(around, served):
     controller = served(seconds=20.0)
     made = armed(robot(around))
