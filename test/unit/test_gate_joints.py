@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from gate_world import ARM, JOINTS, MS, S, reaching, rule_inputs
 
-from vla_ros.safety.gate import State
+from vla_ros.safety.gate import LatestInputs, State
 from vla_ros.safety.positions import Positions
 from vla_ros.safety.rule import Behind, Verdict
 from vla_ros.safety.rules.tracking import tracking
@@ -368,3 +368,12 @@ def test_a_measurement_is_believed_as_far_as_the_joint_can_have_come(measured, b
         positions.look(ARM, {"joint_4": (value, 20 * MS * when)}, (), 500 * MS)
     assert positions.in_doubt(joint) != believed
     assert positions.stands(joint, 80 * MS, 500 * MS) == (measured if believed else 0.0)
+
+
+def test_joint_states_that_name_none_of_ours_are_no_sign_of_life():
+    inputs = LatestInputs()
+    inputs.hear_joints("/joint_states", ARM.channels, ["another_robot_s_elbow"], [0.1], 7)
+    assert inputs.heard() == {} and inputs.measured == {}
+    joint = next(channel.joint for channel in ARM.channels if channel.joint)
+    inputs.hear_joints("/joint_states", ARM.channels, [joint], [0.1], 8)
+    assert inputs.heard() == {"/joint_states": 8} and len(inputs.measured) == 1

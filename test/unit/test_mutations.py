@@ -42,6 +42,13 @@ def test_what_each_mutation_replaces_stands_once_in_the_code_and_its_tests_are_t
     assert [problem for mutation in ALL if (problem := harness.misfit(mutation))] == []
 
 
+def test_the_gate_s_table_of_tests_has_no_line_that_another_takes_the_files_of() -> None:
+    places = [*GATE.TESTS]
+    shadowed = [place for number, place in enumerate(places) if place.startswith(tuple(places[:number]))]
+    assert shadowed == []
+    assert [test for tests in GATE.TESTS.values() for test in tests if not (ROOT / test).is_file()] == []
+
+
 def test_no_mutation_is_made_twice() -> None:
     assert len({mutation[:3] for mutation in ALL}) == len(ALL)
 
