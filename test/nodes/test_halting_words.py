@@ -193,6 +193,18 @@ def test_what_is_no_clean_sentence_does_not_reach_the_reader(around, talk, text)
     assert not reader.asked and texts(accepted) == [""]
 
 
+def test_above_the_rate_no_more_is_read_than_is_allowed(around, talk):
+    reader = FakeReader()
+    *_, say = talk(reader)
+    began = time.monotonic()
+    for i in range(200):
+        say(f"go {i}")
+        time.sleep(0.005)
+    around.wait(lambda: around.said("more than 5 instructions a second"))
+    took = time.monotonic() - began
+    assert len(reader.asked) <= (5.0 + READINGS_ABOVE_RATE_HZ) * (took + 1.0)
+
+
 def test_a_flood_of_words_that_are_read_delays_no_stop_word(around, talk):
     reader = FakeReader(takes=0.005)
     _, accepted, say = talk(reader)
