@@ -720,7 +720,8 @@ def networks() -> list[Fault]:
             "the network loses a tenth of all packets, then the stop",
             inject=partial(lossy_then_stop, 0.1),
             limit=STOPPING_S,
-            rules=rules("stop"),
+            # images are lost on the way, too
+            rules=INPUT_LOST | rules("stop", "stood"),
             mend=mend_cable,
             after=rules("stopped"),
         ),
