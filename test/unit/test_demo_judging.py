@@ -8,7 +8,7 @@ pytest.importorskip("visualization_msgs")
 from visualization_msgs.msg import Marker
 
 from vla_ros.core.instructions import NotUnderstood
-from vla_ros.demo.scoring import judging, verdict, world_state
+from vla_ros.demo.scoring import judging, world_state
 from vla_ros.tasks.judged_meaning import judged_meaning
 from vla_ros.tasks.meaning import meaning_of
 from vla_ros.tasks.sequence import Judging
@@ -27,6 +27,22 @@ def room(x: float = 0.0, yaw: float = 0.0, held: str = "", speeds: tuple[float, 
     return world_state({one.ns: one for one in markers}, speeds, 0.1)
 
 
+class ByHand:
+    """Reads one sentence as one meaning, whatever it is."""
+
+    def __init__(self, notation: str) -> None:
+        self.notation = notation
+
+    def read(self, text: str):
+        if not self.notation:
+            raise NotUnderstood(f"the words {text!r} are not understood")
+        return meaning_of(self.notation)
+
+
+def cart_judging(words, start, reader):
+    return judging(words, start, lambda text: judged_meaning(text, reader), Judging)
+
+
 def test_the_truth_is_what_the_markers_say():
     state = room(0.3, 2.0, "green ball", (0.1, -0.2))
     assert (state.x, state.yaw, state.linear, state.angular, state.opening, state.held) == (
@@ -39,7 +55,7 @@ def test_the_truth_is_what_the_markers_say():
 
 def test_no_robot_no_truth():
     assert world_state({"red block": marker("red block", 1, 0)}, (0.0, 0.0), 0.1) is None
-    silent = verdict("turn left", None, room())
+    silent = cart_judging("turn left", None, ByHand(""))(room())
     assert not silent.done and "/sim/objects" in silent.sentence
 
 
@@ -55,13 +71,13 @@ def test_no_robot_no_truth():
     ("go to the blue block", {"x": 0.62}, False),
 ])
 def test_instructions_are_judged_by_the_truth(words, now, done):
-    judged = verdict(words, room(), room(**now))
+    judged = cart_judging(words, room(), ByHand(""))(room(**now))
     assert judged.done is done and judged.sentence
 
 
 def test_words_without_meaning_say_so():
-    assert "coffee" in verdict("make me a coffee", room(), room()).sentence
-    assert "blue block" in verdict("go to the blue block", room(), room()).sentence
+    assert "coffee" in cart_judging("make me a coffee", room(), ByHand(""))(room()).sentence
+    assert "blue block" in cart_judging("go to the blue block", room(), ByHand(""))(room()).sentence
 
 
 def test_where_the_named_thing_is():
@@ -70,22 +86,6 @@ def test_where_the_named_thing_is():
                             markers={"red block": marker("red block", 1.0, 0.0)})
     assert Monitor.target(watch, "go to the red block") == pytest.approx((1.0, -math.pi / 2))
     assert Monitor.target(watch, "turn left") is None
-
-
-class ByHand:
-    """Reads one sentence as one meaning, whatever it is."""
-
-    def __init__(self, notation: str) -> None:
-        self.notation = notation
-
-    def read(self, text: str):
-        if not self.notation:
-            raise NotUnderstood(f"the words {text!r} are not understood")
-        return meaning_of(self.notation)
-
-
-def cart_judging(words, start, reader):
-    return judging(words, start, lambda text: judged_meaning(text, reader), Judging)
 
 
 def test_several_steps_are_judged_one_after_another():

@@ -13,10 +13,14 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 pytest.importorskip("visualization_msgs")
 
+from test_demo_judging import ByHand, cart_judging
+
 from vla_ros.cli import main as command_line
+from vla_ros.demo.scenario import Demo
 from vla_ros.demo.scoring import verdict
 from vla_ros.demo.stack import Failed
 from vla_ros.demo.success_function import success_function
+from vla_ros.tasks.success import Judgement
 from vla_ros.tasks.world_state import WorldState
 
 TUTORIAL = Path(__file__).parents[2] / "doc" / "tutorials" / "first_policy.md"
@@ -101,9 +105,9 @@ def test_a_silent_simulator_is_not_done_and_asks_nobody(module: str) -> None:
 
 
 def test_words_of_its_own_without_a_function_say_what_is_missing() -> None:
-    judged = verdict("wander about", world(), world(1.0))
+    judged = cart_judging("wander about", world(), ByHand(""))(world(1.0))
     assert not judged.done and judged.sentence.endswith("for a policy with words of its own, give --success")
-    assert "--success" not in verdict("go to the blue block", world(), world()).sentence
+    assert "--success" not in cart_judging("go to the blue block", world(), ByHand(""))(world()).sentence
 
 
 @pytest.mark.parametrize("place, sentence", [
@@ -149,3 +153,12 @@ def test_the_tutorial_s_function_judges_as_printed(tmp_path: Path, monkeypatch: 
     (tmp_path / f"{name}.py").write_text("\n".join(blocks))
     success = success_function(f"{name}:driven")
     assert [verdict("wander", world(), world(x), success).done for x in (0.0, 0.5, 0.51)] == [False, False, True]
+
+
+def test_a_success_function_is_asked_and_not_the_reader() -> None:
+    def never(words: str, start: WorldState, now: WorldState) -> Judgement:
+        return Judgement(False, 1.0, words)
+
+    demo = Demo.__new__(Demo)  # one that has no reader
+    demo.success = never
+    assert demo._judging("wander", world())(world(1.0)).sentence == "wander"

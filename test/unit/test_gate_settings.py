@@ -7,7 +7,7 @@ import pytest
 from gate_world import MS, ROBOT, S
 
 from vla_ros.core.config_files import config_folder
-from vla_ros.core.robot import load_robot
+from vla_ros.core.robot import Robot, load_robot
 from vla_ros.nodes.gate import gate_settings as module
 from vla_ros.nodes.gate.gate_settings import gate_settings
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS, NODES
@@ -23,9 +23,9 @@ def battery(inputs):
     return None
 
 
-def made(**changes: Any) -> Settings:
+def made(robot: Robot = ROBOT, **changes: Any) -> Settings:
     parameters = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
-    return gate_settings({**parameters, **changes}, ROBOT)
+    return gate_settings({**parameters, **changes}, robot)
 
 
 @pytest.mark.parametrize("required", [["supervisor", "inference", "base_driver"], list(NODES[1:])])
@@ -49,6 +49,5 @@ def test_nodes_topics_and_sensors_are_lost_likewise():
     assert settings.lost["node inference"] == S and settings.sources["node inference"] == 250 * MS
     assert {settings.lost[topic] for topic in ROBOT.required_topics} == {2 * S}
     robot = load_robot(config_folder() / "robots" / "sim.yaml")
-    parameters = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
-    lost = gate_settings({**parameters, "lost_after": 0.2}, robot).lost
+    lost = made(robot, lost_after=0.2).lost
     assert robot.obstacles is not None and lost["/scan"] == round(robot.obstacles.max_age * S) == 300 * MS

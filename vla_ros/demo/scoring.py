@@ -12,7 +12,7 @@ from visualization_msgs.msg import Marker
 from vla_ros.core.instructions import NotUnderstood
 from vla_ros.tasks.judged_meaning import AS_READ
 from vla_ros.tasks.sequence import in_words
-from vla_ros.tasks.success import Judgement, judge
+from vla_ros.tasks.success import Judgement
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
 
@@ -115,17 +115,12 @@ def verdict(
     words: str,
     start: WorldState | None,
     now: WorldState | None,
-    success: Callable[[str, WorldState, WorldState], Judgement] = judge,
+    success: Callable[[str, WorldState, WorldState], Judgement],
 ) -> Judgement:
-    """What `success` says, where words without meaning and a silent simulator are not done."""
+    """What `success` says; a silent simulator is not done."""
     if start is None or now is None:
         return _silent()
-    try:
-        return success(words, start, now)
-    except NotUnderstood:
-        return _nobody_told(words)
-    except ValueError as problem:
-        return Judgement(False, math.inf, str(problem))
+    return success(words, start, now)
 
 
 def _silent() -> Judgement:

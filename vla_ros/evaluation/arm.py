@@ -161,9 +161,9 @@ def swap(episode: PlannedEpisode) -> str:
 
 def named_done(meant: ArmIntent | IntentSequence, start: TableState, end: TableState) -> list[str]:
     """Of the table's things, those with which the asked-for kind of thing is done at the end."""
-    names: list[str] = []
     if isinstance(meant, IntentSequence):
-        return names
+        return []
+    names = []
     for thing in end.objects if meant.thing else ():
         intent = ArmIntent(meant.kind, Named(thing.colour, thing.shape), meant.place)
         fits = thing.shape in SHAPES_OF[meant.kind] and intent.thing != intent.place

@@ -113,41 +113,27 @@ def _named(intent: Intent) -> str:
     return intent.target.removeprefix("any ")
 
 
-class Judging:
-    """Judges what was asked for, moment by moment.
+class StepByStep:
+    """Judges steps one after another, moment by moment.
 
-    A step counts once it is done; the next is judged from that moment on. Neighbouring turns to one
-    side, and drives one way, are judged by their sum as well: else the tolerances would add up. Of
-    the steps, the last is judged to the end. Ask often enough that no half turn lies between two
-    moments.
+    A step counts once it is done; the next is judged from that moment on. Of the steps, the last is
+    judged to the end. What a robot's own judge adds: `_begin` a step, and `_judge` it.
     """
 
-    def __init__(self, meant: Intent | IntentSequence, start: WorldState) -> None:
-        """`start`: the world when the words were said. Raises ValueError as `targets` does."""
+    def __init__(self, meant: Any) -> None:
+        """`meant`: one step, or several."""
         self._steps = steps_of(meant)
-        self._said = start
-        self._last: str | None = None  # the name of the thing of the step before
         self._number = 0
-        self._yaw = start.yaw
-        self._turned = 0.0  # rad in this step, left positive, over more than a circle too
-        self._sum: Intent | None = None  # of this step and its neighbours before, if it has any
-        self._sum_start = start
-        self._sum_turned = 0.0  # rad, up to this step
-        self._begin(start)
 
-    def __call__(self, now: WorldState) -> Judgement:
+    def __call__(self, now: Any) -> Judgement:
         """The verdict on all of it.
 
         Raises:
-            ValueError: the room has not what the step under way names.
+            ValueError: there is not what the step under way names.
         """
-        if not self._steps:
-            return _unmoved(self._start, now)
-        self._turned += math.remainder(now.yaw - self._yaw, 2 * math.pi)
-        self._yaw = now.yaw
-        verdict = self._with_sum(self._judge(now), now)
+        verdict = self._judge(now)
         count = len(self._steps)
-        if count == 1:
+        if count <= 1:
             return verdict
         sentence = f"step {self._number + 1} of {count}: {verdict.sentence}"
         if verdict.done and self._number < count - 1:
@@ -160,6 +146,41 @@ class Judging:
     def done_steps(self) -> int:
         """How many steps are done, the last not counted."""
         return self._number
+
+    def _begin(self, start: Any) -> None:
+        """The step under way is judged from this moment on."""
+        raise NotImplementedError
+
+    def _judge(self, now: Any) -> Judgement:
+        """The verdict on the step under way."""
+        raise NotImplementedError
+
+
+class Judging(StepByStep):
+    """Judges what was asked for, moment by moment.
+
+    Neighbouring turns to one side, and drives one way, are judged by their sum as well: else the
+    tolerances would add up. Ask often enough that no half turn lies between two moments.
+    """
+
+    def __init__(self, meant: Intent | IntentSequence, start: WorldState) -> None:
+        """`start`: the world when the words were said. Raises ValueError as `targets` does."""
+        super().__init__(meant)
+        self._said = start
+        self._last: str | None = None  # the name of the thing of the step before
+        self._yaw = start.yaw
+        self._turned = 0.0  # rad in this step, left positive, over more than a circle too
+        self._sum: Intent | None = None  # of this step and its neighbours before, if it has any
+        self._sum_start = start
+        self._sum_turned = 0.0  # rad, up to this step
+        self._begin(start)
+
+    def _judge(self, now: WorldState) -> Judgement:
+        if not self._steps:
+            return _unmoved(self._start, now)
+        self._turned += math.remainder(now.yaw - self._yaw, 2 * math.pi)
+        self._yaw = now.yaw
+        return self._with_sum(self._judge_alone(now), now)
 
     def _begin(self, start: WorldState) -> None:
         turned = self._turned
@@ -199,7 +220,7 @@ class Judging:
             return verdict
         return replace(total, sentence=f"{verdict.sentence}; in all {total.sentence}")
 
-    def _judge(self, now: WorldState) -> Judgement:
+    def _judge_alone(self, now: WorldState) -> Judgement:
         if isinstance(self._intent, BitIntent):
             return judge_bit(self._intent, self._start, now)
         if self._intent.kind.startswith("turn") and self._intent.amount > math.pi:

@@ -165,7 +165,8 @@ class FaultyServer:
 
     def _reply(self, connection: ServerConnection, prompt: str) -> None:
         kind = self._breaks.due(prompt)
-        BREAKS.get(kind, answer)(connection, good_rows())
+        respond = BREAKS[kind] if kind else answer
+        respond(connection, good_rows())
 
 
 def main() -> None:
