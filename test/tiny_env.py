@@ -83,7 +83,7 @@ def arm_robot(**parts: Any) -> dict[str, Any]:
         "state": [{"topic": "/joint_states", "type": "sensor_msgs/msg/JointState", "names": ["elbow", "roll"], "unit": "rad"},
                   {"topic": "/grip", "type": "std_msgs/msg/Float64MultiArray", "names": ["opening"], "unit": "1"}],
         "channels": {"elbow": {**joint, "joint": "elbow"}, "roll": {**joint, "joint": "roll"},
-                     "gripper": {"unit": "1", "bounds": [0.0, 1.0], "limits": [0.0, 1.0], "max_speed": 2.0,
+                     "gripper": {"unit": "1", "bounds": [-0.1, 1.1], "limits": [0.0, 1.0], "max_speed": 2.0,
                                  "on_stop": "hold_commanded", "start": 0.75}},
         "outputs": [{"topic": "/arm", "type": "trajectory_msgs/msg/JointTrajectory", "channels": ["elbow", "roll"]},
                     {"topic": "/gripper", "type": "std_msgs/msg/Float64MultiArray", "channels": ["gripper"]}],

@@ -1,4 +1,6 @@
 """supervisor: the processes behind the nodes: one that died, one that hangs, one that is started again too often."""
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +49,12 @@ def child(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def be_away(around, seconds):
+    """The supervisor: its executor runs nothing."""
+    blocked = around.node.create_timer(0.01, lambda: (blocked.cancel(), time.sleep(seconds)))
+    time.sleep(seconds - 0.1)
 
 
 HANGS = {"heartbeat_timeout": 0.3, "hung_after": 1.0, "transition_timeout": 2.0}
@@ -116,13 +124,44 @@ class TestHung:
         heart = Heart(around, **HANGS)
         heart.life = child.life
         heart.beat()
-        look, heart.watcher._look_after = heart.watcher._look_after, lambda: None
-        blocked = around.node.create_timer(0.01, lambda: (blocked.cancel(), time.sleep(2.5)))
-        time.sleep(2.4)
-        heart.watcher._look_after = look
+        be_away(around, 2.5)
         heart.beat(0.5)
         assert child.poll() is None and heart.node.state == "active"
         assert not around.said("was lost")
+
+
+    @pytest.mark.parametrize("looked_after", [True, False])
+    def test_where_it_hears_nothing_after_that_it_starts_again_itself_where_somebody_does_that(
+            self, around, child, monkeypatch, looked_after):
+        ends = []
+        monkeypatch.setattr("vla_ros.nodes.supervisor.os.kill", lambda *signal: ends.append(signal))
+        monkeypatch.delenv(process_identity.PARENT, raising=False)
+        if looked_after:
+            monkeypatch.setenv(process_identity.PARENT, process_identity.own())
+        heart = Heart(around, **HANGS)
+        heart.life = child.life
+        heart.beat()
+        be_away(around, 1.5)
+        around.wait(lambda: around.said("camera_left was lost"), 2.0)
+        around.wait(lambda: ends or child.poll() is not None, 3.0)
+        assert ends == ([(os.getpid(), signal.SIGTERM)] if looked_after else [])
+        assert child.poll() == (None if looked_after else -9)
+        assert around.said("it may be the supervisor that does not hear: it starts again") == looked_after
+        time.sleep(0.3)
+        assert len(ends) == looked_after  # once
+
+    @pytest.mark.parametrize("stopped", [True, False])
+    def test_one_that_was_heard_after_that_or_is_stopped_is_ended(self, around, child, monkeypatch, stopped):
+        monkeypatch.setenv(process_identity.PARENT, process_identity.own())
+        heart = Heart(around, **HANGS)
+        heart.life = child.life
+        heart.beat()
+        be_away(around, 1.5)
+        if stopped:
+            child.send_signal(signal.SIGSTOP)
+        else:
+            heart.beat()
+        assert child.wait(4.0) == -9
 
 
 def test_a_node_of_another_machine_is_only_lost(around):

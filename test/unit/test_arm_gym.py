@@ -61,7 +61,7 @@ def test_the_spaces_are_two_cameras_joints_words_and_the_robot_file_s_bounds(env
     assert observation in env.observation_space
     assert observation["state"].shape == (len(ARM_STATE),)
     assert env.action_space.shape == (len(ARM_CHANNELS),)
-    assert env.action_space.low[0] == pytest.approx(-2.6) and env.action_space.high[6] == 1.0
+    assert env.action_space.low[0] == pytest.approx(-2.6) and env.action_space.high[6] == pytest.approx(1.1)
     assert info["is_success"] is False and info["distance"] >= 0.0
 
 

@@ -1,4 +1,5 @@
 """The gate: its states, what it lets through, and that nothing but `arm` ever arms it."""
+import itertools
 import math
 from dataclasses import replace
 
@@ -141,14 +142,27 @@ def test_a_clock_that_jumps_stops(jump, stops):
         assert "clock jumped" in world.report.reason
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30, 1.01])
-@pytest.mark.parametrize("channel", ["linear.x", "gripper"])
+BAD = [math.nan, math.inf, -math.inf, 1e30]
+
+
+@pytest.mark.parametrize("channel, value", [
+    *itertools.product(["linear.x", "gripper"], BAD), ("linear.x", 1.01), ("gripper", 1.11), ("gripper", -0.11)])
 def test_one_bad_value_drops_the_whole_action(value, channel):
     world = World().moving()
     world.values = {**world.values, channel: value}
     assert world.tick().verdict is Verdict.HELD
     assert world.action["linear.x"] == pytest.approx(0.3 - 0.06)
     assert world.action["gripper"] == 1.0
+
+
+@pytest.mark.parametrize("asked, sent", [(1.0, 1.0), (1.01, 1.0), (1.1, 1.0), (0.0, 0.0), (-0.1, 0.0)])
+def test_a_gripper_that_is_asked_a_little_beyond_its_ends_goes_to_them(asked, sent):
+    world = World().moving()
+    world.values["gripper"] = asked
+    for _ in range(40):  # its way takes half a second
+        world.tick()
+    assert world.report.state is State.ACTIVE and world.action["gripper"] == sent
+    assert (world.report.rule == "limits") == (asked != sent)
 
 
 def test_an_older_action_never_answers_a_newer_instruction():

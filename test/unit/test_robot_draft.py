@@ -110,7 +110,7 @@ def test_limits_are_rounded_inward():
 @pytest.mark.parametrize(("lower", "upper", "scale", "offset"), [(0.0, 0.04, 0.04, None), (0.01, 0.05, 0.04, 0.01)])
 def test_a_gripper_goes_from_0_to_1_over_the_whole_way_of_its_joint(lower, upper, scale, offset):
     gripper = content(finger_graph(), with_finger(lower, upper))["channels"]["gripper"]
-    assert (gripper["unit"], gripper["bounds"], gripper["on_stop"]) == ("1", [0.0, 1.0], "hold_commanded")
+    assert (gripper["unit"], gripper["bounds"], gripper["on_stop"]) == ("1", [-0.1, 1.1], "hold_commanded")
     assert gripper["scale"] == pytest.approx(scale) and gripper.get("offset") == offset
     assert gripper["max_speed"] == 1.0  # of 0.08 m/s, which would be 2
     assert content(finger_graph(), with_finger(velocity=0.02))["channels"]["gripper"]["max_speed"] == 0.5

@@ -106,6 +106,7 @@ def test_what_is_doubtful_is_said():
     assert list(doubts(robot(**slow, gripper=gripper))) == [
         "there is no 'obstacles' part: the gate does not see what is in the way",
         "'linear.x' brakes by 0.9 and speeds up by 1 m/s²: it takes longer to stop than to start",
+        "'gripper' has bounds like its limits: a policy that asks for a little more than open or closed is refused; with bounds a tenth wider it is clamped",
         "'gripper' has no start: until it was sent something, nobody knows where it stands, and its first command may be a jump",
         "no joint measures 'gripper': the gate believes that it stands where it was sent",
     ]

@@ -53,7 +53,21 @@ def test_and_in_the_channel_s_own_unit(folder):
     data = robot_data()
     data["channels"]["joint_1"] = {"unit": "1", "scale": 0.5, "on_stop": "hold_commanded", "joint": "joint_1"}
     channel = parse_robot(data, folder).channel("joint_1")
-    assert channel.bounds == (-5.0, 5.0) and channel.max_speed == 4.0
+    assert channel.limits == (-5.0, 5.0) and channel.max_speed == 4.0
+
+
+def test_a_gripper_s_bounds_may_reach_a_tenth_beyond_its_ends_and_its_limits_may_not(folder):
+    data = robot_data()
+    gripper = {"unit": "1", "scale": 5.0, "offset": -2.5, "on_stop": "hold_commanded", "joint": "joint_1"}
+    data["channels"]["joint_1"] = gripper
+    channel = parse_robot(data, folder).channel("joint_1")
+    assert channel.limits == (0.0, 1.0) and channel.bounds == pytest.approx((-0.1, 1.1))
+    gripper.update(bounds=[-0.1, 1.1], limits=[0.0, 1.0])
+    parse_robot(data, folder)
+    for key, ends in (("bounds", [-0.1, 1.11]), ("bounds", [-0.11, 1.1]), ("limits", [0.0, 1.01])):
+        data["channels"]["joint_1"] = {**gripper, key: ends}
+        with pytest.raises(ValueError, match=f"channel 'joint_1': {key} are"):
+            parse_robot(data, folder)
 
 
 def test_a_joint_that_turns_for_ever_has_the_robot_file_s_limits(folder):

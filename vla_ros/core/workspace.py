@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vla_ros.core.robot_channels import Channel
 
 MOST_BOXES = 32  # the gate looks at every one of them fifty times a second
+# A policy that learned its gripper's ends overshoots them by a few percent. The bounds may lie so far
+# beyond the joint's ends, as a part of its way: what is beyond the limits is clamped to them.
+OVERSHOOT = 0.1
 AXES = "xyz"
 
 
@@ -91,8 +94,10 @@ def _filled(fields: Mapping[str, Any], joint: UrdfJoint) -> Mapping[str, Any]:
         return fields
     more = dict(fields)
     if math.isfinite(joint.lower) and math.isfinite(joint.upper):
-        ends = ((joint.lower - offset) / scale, (joint.upper - offset) / scale)
-        more.setdefault("bounds", sorted(ends))
+        ends = sorted([(joint.lower - offset) / scale, (joint.upper - offset) / scale])
+        if "bounds" not in more:
+            more.setdefault("limits", ends)
+            more["bounds"] = _farthest_bounds(ends, str(fields.get("on_stop")))
     # What is refused and what is clamped are then the same: a URDF knows one limit.
     if "bounds" in more:
         more.setdefault("limits", more["bounds"])
@@ -110,8 +115,9 @@ def check_urdf_limits(channels: Sequence[Channel], urdf: Urdf) -> None:
         where = f"channel '{channel.name}'"
         joint = _joint_of(channel.joint, where, urdf)
         ends = [(end - channel.offset) / channel.scale for end in (joint.lower, joint.upper)]
-        low, high = sorted(ends)
-        for name in ("bounds", "limits", "soft_limits"):
+        allowed = dict.fromkeys(("bounds", "limits", "soft_limits"), sorted(ends))
+        allowed["bounds"] = _farthest_bounds(sorted(ends), channel.on_stop)
+        for name, (low, high) in allowed.items():
             lowest, highest = getattr(channel, name)
             if _over(low, lowest) or _over(highest, high):
                 raise ValueError(
@@ -124,6 +130,13 @@ def check_urdf_limits(channels: Sequence[Channel], urdf: Urdf) -> None:
                 f"{where}: max_speed is {channel.max_speed:g} {channel.unit}/s; {urdf.source} "
                 f"allows joint '{joint.name}' {fastest:g}: give no more than that"
             )
+
+
+def _farthest_bounds(ends: list[float], on_stop: str) -> list[float]:
+    """A joint's ends; of a gripper (`hold_commanded`) those that a policy may overshoot to."""
+    low, high = ends
+    slack = OVERSHOOT * (high - low) if on_stop == "hold_commanded" else 0.0
+    return [low - slack, high + slack]
 
 
 def _joint_of(name: str, where: str, urdf: Urdf) -> UrdfJoint:

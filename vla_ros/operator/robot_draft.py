@@ -461,7 +461,7 @@ class _Drafter:
         if not is_measured:
             sentence += "; and nothing measures it: name its joint, or its start"
         self._ask(
-            f'  gripper: {{unit: "1", bounds: [0.0, 1.0], limits: [0.0, 1.0], '
+            f'  gripper: {{unit: "1", bounds: [-0.1, 1.1], limits: [0.0, 1.0], '
             f"max_speed: {_down(speed)}, on_stop: hold_commanded{measured}, "
             f"scale: {way:.6g}{offset}}}",
             sentence,

@@ -303,8 +303,14 @@ def _is_angle(channel: Channel) -> bool:
     return channel.unit in ("rad", "rad/s")
 
 
+def _way(channel: Channel) -> tuple[float, float]:
+    """From where to where it may go; a gripper's bounds lie beyond that."""
+    return channel.limits if channel.on_stop == "hold_commanded" else channel.bounds
+
+
 def _span(channel: Channel) -> float:
-    return channel.bounds[1] - channel.bounds[0]
+    low, high = _way(channel)
+    return high - low
 
 
 def _hardly_moves(seen: tuple[float, float], channel: Channel, factor: float) -> bool:
@@ -326,7 +332,7 @@ def _ranged(subject: str, text: str, of_training: SeenRange, unit_mark: str) -> 
     text += (
         f", training {seen[0]:.3g} to {seen[1]:.3g}{channel.unit_mark}, bounds {low:g} to {high:g}"
     )
-    reach = max(map(abs, seen)) / max(abs(low), abs(high))
+    reach = max(map(abs, seen)) / max(map(abs, _way(channel)))
     if _is_angle(channel) and DEGREES / UNIT_FACTOR < reach < DEGREES * UNIT_FACTOR:
         return CheckFinding(
             WRONG,

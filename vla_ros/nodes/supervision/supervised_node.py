@@ -49,6 +49,7 @@ class SupervisedNode:
     Attributes:
         kind: of the node's faults; empty: none of the four.
         state: the heartbeat's, or unseen, missing, lost.
+        missed: not heard from since the supervisor itself was away.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SupervisedNode:
     # when it came back as another process
     lives: deque[int] = field(default_factory=lambda: deque(maxlen=1001))
     seen: int = 0
+    missed: bool = False
     settled: int = 0  # until then heartbeats may still speak of the state before a transition
     asked: Asked | None = None
     failures: int = 0  # since it was last active
@@ -97,6 +99,7 @@ class SupervisedNode:
 
     def beat(self, state: str, now: int) -> None:
         self.seen = now
+        self.missed = False
         if now >= self.settled or self.absent:
             self.state = state
 
@@ -132,5 +135,6 @@ class SupervisedNode:
     def forgive(self, nanoseconds: int, now: int) -> None:
         """The supervisor itself was away for so long: nobody was silent, it did not listen."""
         self.seen = min(self.seen + nanoseconds, now) if self.seen else 0
+        self.missed = True
         if self.asked:
             self.asked.since += nanoseconds

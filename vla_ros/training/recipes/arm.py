@@ -76,8 +76,8 @@ class ArmTraining:
         low = []
         high = []
         for channel in load_robot(config_folder() / "robots" / "sim_arm.yaml").channels:
-            low.append(channel.bounds[0])
-            high.append(channel.bounds[1])
+            low.append(channel.limits[0])
+            high.append(channel.limits[1])
         given: dict[str, Any] = {
             "model": "table",
             "language": "table",
