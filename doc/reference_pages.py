@@ -60,7 +60,10 @@ IN_WORDS = {
     (robot_channels.Channel, "acceleration"): "**needed** of a velocity",
     (robot_channels.Channel, "deceleration"): "as `acceleration`",
     (robot_channels.Channel, "max_speed"): "**needed** of a position; with `urdf` the joint's",
-    (robot_channels.Channel, "bounds"): "**needed**; with `urdf` the joint's, a gripper's a tenth wider",
+    (
+        robot_channels.Channel,
+        "bounds",
+    ): "**needed**; with `urdf` the joint's, a gripper's a tenth wider",
     (robot_channels.Channel, "limits"): "**needed**; with `urdf` the joint's, or as `bounds`",
     (robot_channels.Channel, "soft_limits"): "as `limits`",
     (

@@ -24,6 +24,7 @@ import demonstrations
 
 from vla_ros.datasets.lerobot.read import Dataset
 from vla_ros.datasets.lerobot.write_v2 import write_v2
+from vla_ros.policies.lerobot.environment import new_enough_python
 
 ENVIRONMENT = ROOT / "build" / "interop" / "lerobot_data"
 PACKAGES = ("lerobot[dataset]==0.6.1", "jsonlines", "requests")
@@ -34,11 +35,11 @@ SAME_PIXELS, THEIR_PIXELS = 1.0, 6.0
 
 
 def environment() -> Path:
-    """The Python that has LeRobot's packages: 3.12, which it needs."""
+    """The Python that has LeRobot's packages."""
     python = ENVIRONMENT / "bin" / "python"
     ready = ENVIRONMENT / ".ready"
     if not ready.exists():
-        subprocess.run(["python3.12", "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
+        subprocess.run([new_enough_python(), "-I", "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
         ready.touch()
     return python

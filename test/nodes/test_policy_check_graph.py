@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 pytest.importorskip("av", reason="datasets need PyAV")
 
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
+from spinning import Spinning
 from std_msgs.msg import Float64MultiArray
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
@@ -77,11 +75,7 @@ class Drivers:
         self.change: Callable[[np.ndarray], np.ndarray] = lambda image: image
         self.degrees = dict.fromkeys(policy_data.ARM, -10.0)
         self.node.create_timer(0.03, self._publish)
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.ended = Future()  # as in conftest.py: a shutdown in another thread would take away what its spin waits on
-        self.thread = threading.Thread(target=self.executor.spin_until_future_complete, args=(self.ended,), daemon=True)
-        self.thread.start()
+        self.spinning = Spinning(self.node)
 
     def _publish(self) -> None:
         image = np.ascontiguousarray(self.change(self.image))
@@ -93,10 +87,7 @@ class Drivers:
             publisher.publish(said)
 
     def close(self) -> None:
-        self.ended.set_result(None)
-        self.thread.join(timeout=1.0)
-        self.executor.shutdown(timeout_sec=1.0)
-        self.node.destroy_node()
+        self.spinning.close()
         rclpy.try_shutdown()
 
 
@@ -167,6 +158,6 @@ def test_without_a_dataset_it_says_what_it_needs(drivers: Drivers, capsys: pytes
 def test_a_gate_that_runs_says_its_own_limit(drivers: Drivers, capsys: pytest.CaptureFixture[str]) -> None:
     gate = Node("safety_validator", namespace="/vla")
     gate.declare_parameter("max_age", 2.5)
-    drivers.executor.add_node(gate)
+    drivers.spinning.executor.add_node(gate)
     assert "max_age is 2.5 s (of the gate that runs)" in check(capsys, 0, "quick.yaml")["observation_age"][1]
     gate.destroy_node()

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,10 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 
 from geometry_msgs.msg import Twist
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
+from spinning import Spinning
 from std_msgs.msg import Float64MultiArray, String
 
 from vla_ros.cli.main import main
@@ -51,12 +49,7 @@ class Drivers:
         self.controller.create_subscription(Float64MultiArray, "/forward_controller/commands", self.commands.append, 10)
         self.size = (48, 64)
         self.node.create_timer(0.02, self._publish)
-        self.executor = SingleThreadedExecutor()
-        for node in (self.node, self.controller):
-            self.executor.add_node(node)
-        self.ended = Future()  # as in conftest.py: a shutdown in another thread would take away what its spin waits on
-        self.thread = threading.Thread(target=self.executor.spin_until_future_complete, args=(self.ended,), daemon=True)
-        self.thread.start()
+        self.spinning = Spinning(self.node, self.controller)
 
     def _publish(self) -> None:
         now = self.node.get_clock().now().to_msg()
@@ -68,11 +61,7 @@ class Drivers:
             publisher.publish(message)
 
     def close(self) -> None:
-        self.ended.set_result(None)
-        self.thread.join(timeout=1.0)
-        self.executor.shutdown(timeout_sec=1.0)
-        for node in (self.node, self.controller):
-            node.destroy_node()
+        self.spinning.close()
         rclpy.try_shutdown()
 
 

@@ -1,15 +1,13 @@
 """teleop and the gate on the wire: a person takes the robot with a stick, lets go, and gives it back."""
-import threading
 import time
 
 import numpy as np
 import pytest
 from gate_robot import SIM, Robot, standing_after
 from geometry_msgs.msg import Twist, TwistStamped
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.task import Future
 from sensor_msgs.msg import JointState, Joy
+from spinning import Spinning
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
@@ -36,12 +34,7 @@ class Person:
         self.node.trigger_configure()
         assert self.node.state == "inactive", self.node.problem
         self.node.trigger_activate()
-        executor = SingleThreadedExecutor()
-        executor.add_node(self.node)
-        ended = Future()  # as in conftest.py: a shutdown in another thread would take away what its spin waits on
-        thread = threading.Thread(target=executor.spin_until_future_complete, args=(ended,), daemon=True)
-        thread.start()
-        around.at_end += [lambda: ended.set_result(None), lambda: thread.join(1.0), executor.shutdown, self.node.destroy_node]
+        around.at_end.append(Spinning(self.node).close)
         self.twists = around.speaker(Twist, "teleop_twist", EVENTS)
         self.joys = around.speaker(Joy, "joy", EVENTS)
         self.joints = around.speaker(JointState, "teleop_joints", EVENTS)

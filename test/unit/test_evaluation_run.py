@@ -255,6 +255,12 @@ def test_a_chunk_is_valid_within_the_bounds(value: float, bounds: bool, limits: 
     assert (within(chunk, runner.bounds()), within(chunk, runner.limits())) == (bounds, limits)
 
 
+@pytest.mark.parametrize("value, fine", [(1.0, True), (1.09, True), (1.11, False), (-0.09, True), (-0.11, False)])
+def test_a_gripper_may_be_clamped_to_its_ends(value: float, fine: bool) -> None:
+    chunk = ActionChunk(0, 1, ("gripper",), np.array([[value]], np.float32), 1)
+    assert within(chunk, runner.bounds()) == within(chunk, runner.limits()) == fine
+
+
 def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> None:
     plan = plans.success(4, ("known",), ("close", "go_to", "turn_left", "open"))
     plan = [one if one.meant.kind != "go_to" else replace(one, text=f"go to the {one.meant.target}") for one in plan]

@@ -39,8 +39,8 @@ class Channel:
 
     Attributes:
         unit: of the channel; velocities end in /s.
-        bounds: outside them a whole action is refused. A gripper's are a tenth wider than its limits:
-            what is learned overshoots its ends.
+        bounds: outside them a whole action is refused. A gripper's are a tenth wider than its
+            limits: what is learned overshoots its ends.
         limits: outside them a value is clamped.
         acceleration, deceleration: how fast a velocity may change, unit/s.
         max_speed: how fast a position may change, unit/s.

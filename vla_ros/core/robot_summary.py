@@ -220,8 +220,8 @@ def doubts(robot: Robot) -> Iterator[str]:
     for channel in robot.channels:
         if channel.on_stop == "hold_commanded" and channel.bounds == channel.limits:
             yield (
-                f"'{channel.name}' has bounds like its limits: a policy that asks for a little more "
-                "than open or closed is refused; with bounds a tenth wider it is clamped"
+                f"'{channel.name}' has bounds like its limits: a policy that asks for a little "
+                "more than open or closed is refused; with bounds a tenth wider it is clamped"
             )
         measured = channel.joint and not channel.is_velocity
         if robot.urdf is not None and measured and not channel.wraps:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vla_ros.core.robot_channels import Channel
 
 MOST_BOXES = 32  # the gate looks at every one of them fifty times a second
-# A policy that learned its gripper's ends overshoots them by a few percent. The bounds may lie so far
-# beyond the joint's ends, as a part of its way: what is beyond the limits is clamped to them.
+# A policy that learned its gripper's ends overshoots them by a few percent. The bounds may lie so
+# far beyond the joint's ends, as a part of its way: beyond the limits it is clamped to them.
 OVERSHOOT = 0.1
 AXES = "xyz"
 

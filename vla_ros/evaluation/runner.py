@@ -359,8 +359,15 @@ def bounds(robot: Robot | None = None) -> dict[str, tuple[float, float]]:
 
 
 def limits(robot: Robot | None = None) -> dict[str, tuple[float, float]]:
-    """Outside of these the gate clamps an action of the robot; default: the cart."""
-    return {channel.name: channel.limits for channel in (robot or simulated_robot()).channels}
+    """Outside of these the gate clamps an action of the robot; default: the cart.
+
+    A gripper's are its bounds: to be clamped to its ends is what is wanted of it.
+    """
+    ends = {}
+    for channel in (robot or simulated_robot()).channels:
+        is_gripper = channel.on_stop == "hold_commanded"
+        ends[channel.name] = channel.bounds if is_gripper else channel.limits
+    return ends
 
 
 def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:

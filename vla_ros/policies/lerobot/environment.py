@@ -86,7 +86,7 @@ def make_environment(folder: str | Path, say: Callable[[str], None]) -> Path:
             raise ValueError(
                 f"{place} holds something else than an environment; give an empty or a new folder"
             )
-        newest = _new_enough()
+        newest = new_enough_python()
         say(f"{newest} makes an environment at {place}")
         place.parent.mkdir(parents=True, exist_ok=True)
         _run([newest, "-I", "-m", "venv", str(place)], "making the environment")
@@ -99,7 +99,7 @@ def make_environment(folder: str | Path, say: Callable[[str], None]) -> Path:
     return place
 
 
-def _new_enough() -> str:
+def new_enough_python() -> str:
     """A Python of LEAST_PYTHON or newer. Raises ValueError."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     for pattern in KEPT:
