@@ -54,6 +54,14 @@ def test_values_that_are_no_numbers_are_drawn_without_a_fall(bad):
     assert draw(grey(), moment).shape == (SIZE[1], SIZE[0], 3)
 
 
+def test_of_an_arm_the_film_shows_the_last_channel_too():
+    joints = Moment(channels=("a", "b", "c", "gripper"), requested=(0.5,) * 4, emitted=(0.5,) * 4)
+    for channel, seen in ((1, True), (2, False), (3, True)):
+        emitted = [0.5] * 4
+        emitted[channel] = 0.0
+        assert np.array_equal(draw(grey(), joints), draw(grey(), replace(joints, emitted=tuple(emitted)))) != seen
+
+
 def test_what_the_gate_does_has_a_colour_of_its_own():
     images = [draw(grey(), Moment(state="ACTIVE", verdict=verdict)) for verdict in ("PASSED", "LIMITED")]
     images += [draw(grey(), Moment(state=state, verdict="HELD")) for state in ("HOLDING", "DISARMED")]
@@ -239,5 +247,5 @@ def test_summary_lines_say_done_or_not_with_distance_and_time():
         {"text": "go to the red block", "done": True, "seconds": 7.25, "driven_m": 1.0, "distance_m": 0.21,
          "why": "near"},
         {"text": "turn left", "done": False, "seconds": 40.0, "driven_m": 0.0, "distance_m": None, "why": "far off"}])
-    assert lines[0] == "done      1. “go to the red block” in 7.2 s, drove 1.00 m, 0.21 m from it: near"
+    assert lines[0] == "done      1. “go to the red block” in 7.2 s, moved 1.00 m, 0.21 m from it: near"
     assert lines[1].startswith("NOT DONE  2. “turn left” in 40.0 s")

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -249,6 +250,10 @@ def test_one_line_tells_all_of_it():
     for part in ("instruction 1 of 3", "go to the red block", "ACTIVE LIMITED", "too fast", "camera 30", "p95 9.5 ms",
                  "x +0.50 m", "heading +90°"):
         assert part in line
+
+
+def test_of_an_arm_it_says_that_the_place_is_the_tool_s():
+    assert "| tool x +0.50 m" in plain_line(replace(STATUS, pose_of="tool"))
 
 
 def test_the_plain_view_says_how_it_goes_now_and_then():

@@ -59,6 +59,14 @@ def test_the_aim_is_what_may_be_lost(lost: int, met: bool) -> None:
     assert aim.met is met and f"{1 - lost / 100:.3f} against 1.000 bare" in aim.measured
 
 
+@pytest.mark.parametrize("trials, tells", [(99, False), (100, True)])
+def test_of_fewer_than_a_hundred_it_is_not_said(trials: int, tells: bool) -> None:
+    bare = [Record(**fields(number, True)) for number in range(trials)]
+    found = through_nodes.summarise(bare, [driven(number, True) for number in range(trials)])
+    aim = next(one for one in advice.aims({"nodes": found}) if "nodes" in one.what)
+    assert (aim.met is True) == tells and ("too few to tell" in aim.measured) != tells
+
+
 def test_nothing_driven_is_nothing_measured() -> None:
     found = through_nodes.summarise([Record(**fields(0, True))], [])
     assert found["gate"] == {} and found["episodes"] == [] and advice.beside_bare(found) == "not measured"

@@ -255,7 +255,7 @@ def test_outcomes_by_split_by_kind_and_by_sort_of_refusal() -> None:
     assert list(found["phrasings_by_kind"]) == ["go_to", "amounts"]
     assert found["refusals_by_sort"]["small talk"]["right"]["rate"] == 1.0 and found["refusals_by_sort"]["impossible"]["right"]["rate"] == 0.0
     lines = list(report.words_lines(found))
-    assert any(line.startswith("  phrasings        0.500 right (0.09 to 0.91, n = 2), 0.500 refused, 0.000 wrongly") for line in lines)
+    assert any(line.startswith("  phrasings        0.500 right (0.09 to 0.91, n = 2), 0.500 refused, 0.000 neither") for line in lines)
 
 
 def test_an_amount_counts_where_it_was_met_and_the_instruction_done() -> None:

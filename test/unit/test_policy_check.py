@@ -17,7 +17,9 @@ from vla_ros.cli.main import main
 from vla_ros.core.check_finding import DOUBTFUL, FITS, WRONG, CheckFinding
 from vla_ros.core.policy_file import PolicyFile, PolicyNumber, load_policy_file
 from vla_ros.core.robot import Robot, load_robot
-from vla_ros.policies.check import check_policy
+from vla_ros.core.types import to_nanoseconds
+from vla_ros.policies.base import PolicySpec
+from vla_ros.policies.check import check_horizon, check_policy
 
 DATA = Path(__file__).parent / "lerobot_act"
 CONFIG = Path(__file__).parents[2] / "config"
@@ -238,3 +240,21 @@ def test_each_policy_of_the_package_is_judged_beside_each_kind_of_robot_and_it_s
     assert code == (0 if its_own else 1)
     unknown = [finding["subject"] for finding in told["findings"] if finding["mark"] == "?"]
     assert unknown == ["training", "robot now"]
+
+
+@pytest.mark.parametrize(("horizon", "doubtful"), [(0, False), (4, False), (5, True)])
+def test_a_horizon_that_outlasts_the_age_that_the_gate_allows_is_doubtful(horizon: int, doubtful: bool) -> None:
+    """At 10 rows/s, 0.4 s let four of them pass."""
+    spec = PolicySpec(images={}, channels=("linear.x",), steps=20, step=to_nanoseconds(0.1))
+    findings = check_horizon(spec, horizon, 0.4, "the default; no gate runs")
+    assert [finding.mark for finding in findings] == ([DOUBTFUL] if doubtful else [])
+    if doubtful:
+        assert findings[0].text == (
+            "5 rows are 0.5 s on one image, and max_age is 0.4 s (the default; no gate runs): the robot waits after row 4 of each chunk")
+        assert findings[0].remedy.startswith("horizon: 4, or a max_age of safety_validator above 0.5")
+
+
+def test_a_row_that_is_longer_than_that_age_is_one_row() -> None:
+    spec = PolicySpec(images={}, channels=("linear.x",), steps=2, step=to_nanoseconds(0.5))
+    assert check_horizon(spec, 1, 0.4, "") == []
+    assert "after row 1 of each" in check_horizon(spec, 2, 0.4, "")[0].text

@@ -82,6 +82,7 @@ def test_what_is_no_such_file_gets_a_short_sentence_soon(read, text, says):
 
 @pytest.mark.parametrize("path, says", [
     ("", "'' does not exist; set robot_file to one like config/robots/sim.yaml"), ("/", "'/' is a folder; set"),
+    ("nowhere.yaml", f"'nowhere.yaml' does not exist, seen from {os.getcwd()}; set"),
     (".", "'.' is a folder"), ("/dev/zero", "is no ordinary file; set"), ("/dev/null", "is no ordinary file"),
     ("/" + "y" * 300, "cannot be read (File name too long)"), ("x" * 10_000_000, "cannot be read"),
     ("/etc/passwd", "holds no mapping"), ("/proc/self/mem", "cannot be read"),
@@ -164,3 +165,12 @@ def test_twenty_levels_are_read(read, levels, fits):
         return
     with pytest.raises(ValueError, match="nested deeper than 20 levels"):
         read(text)
+
+
+def test_a_file_that_is_seen_from_a_folder_that_is_gone_is_a_sentence_too(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ValueError, match="does not exist, and neither does the folder that it is seen from"):
+        load_robot("nowhere.yaml")

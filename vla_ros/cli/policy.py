@@ -41,10 +41,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0: nothing is wrong. Raises ValueError for a file that contradicts itself."""
+    from vla_ros.cli.policy_evidence import gate_limits
     from vla_ros.core.policy_file import load_policy_file
     from vla_ros.core.robot import load_robot
     from vla_ros.policies import file_spec
-    from vla_ros.policies.check import check_policy, training_ranges
+    from vla_ros.policies.check import check_horizon, check_policy, training_ranges
     from vla_ros.policies.check_verdict import not_looked_at, verdict
 
     robot = load_robot(options.robot)
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         seen = data_ranges(data, columns, known)
         of_data = check_data(robot, file, data, known)
     findings = [*check_policy(robot, file, seen), *of_data]
+    limits = gate_limits({})
     if options.live:
         from vla_ros.cli.policy_evidence import listen
         from vla_ros.policies.check_live import check_latency, check_live
@@ -71,5 +73,6 @@ def run(options: argparse.Namespace) -> int:
         findings += check_live(robot, file, live, seen, data)
         words = options.instruction or (data.task if data else "")
         findings += check_latency(robot, file, live, limits, words)
+    findings += check_horizon(file_spec(file), file.horizon, limits.max_age, limits.where)
     findings += not_looked_at(known, data is not None, options.live)
     return show_findings(findings, options.json, verdict(findings))

@@ -26,7 +26,7 @@ def read_plain_file(path: str | Path, name: str, most_bytes: int, instead: str =
                 raise ValueError(f"{name} is no ordinary file{instead}")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
-        raise ValueError(f"{name} does not exist{instead}") from None
+        raise ValueError(f"{name} does not exist{_seen_from(path)}{instead}") from None
     except IsADirectoryError:
         raise ValueError(f"{name} is a folder{instead}") from None
     except OSError as error:
@@ -34,6 +34,16 @@ def read_plain_file(path: str | Path, name: str, most_bytes: int, instead: str =
     if len(data) > most_bytes:
         raise ValueError(f"{name} has more than {most_bytes} bytes, the most that is read{instead}")
     return data
+
+
+def _seen_from(path: str | Path) -> str:
+    """Where a relative path begins: a node's folder is not always its user's."""
+    if not str(path) or Path(path).is_absolute():
+        return ""
+    try:
+        return f", seen from {os.getcwd()}"
+    except OSError:
+        return ", and neither does the folder that it is seen from"
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -122,6 +122,7 @@ class ArmDemo(Demo):
 
     monitor = ArmMonitor
     camera_topic = SCENE_TOPIC
+    pose_of = "tool"
 
     def meaning(self, words: str) -> tuple[Any, bool]:
         """What words mean for the judge, and whether only as read. Raises NotUnderstood."""

@@ -186,7 +186,9 @@ def _bars(image: Image.Image, moment: Moment) -> None:
     top = HEADER + CAMERA_HEIGHT
     pen.line((316, top + 12, 316, top + PANEL - 12), RULE)
     colour = VERDICT_COLOURS.get(moment.verdict, RULE)
-    rows = list(zip(moment.channels, moment.requested, moment.emitted))[:BARS_MAX]
+    rows = list(zip(moment.channels, moment.requested, moment.emitted))
+    if len(rows) > BARS_MAX:  # of an arm the first joints, and the last channel: its gripper
+        rows = [*rows[: BARS_MAX - 1], rows[-1]]
     for row, (channel, asked, got) in enumerate(rows):
         y = top + 10 + 29 * row
         _bar(image, y, channel, asked, got, colour)

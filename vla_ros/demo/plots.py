@@ -388,6 +388,6 @@ def summary_lines(results: Sequence[Mapping[str, Any]]) -> list[str]:
         where = f", {distance:.2f} m from it" if distance is not None else ""
         lines.append(
             f"{mark}  {index}. “{result['text']}” in {result['seconds']:.1f} s, "
-            f"drove {result['driven_m']:.2f} m{where}: {result['why']}"
+            f"moved {result['driven_m']:.2f} m{where}: {result['why']}"
         )
     return lines

@@ -74,6 +74,8 @@ class DemoSuite:
     Everything that waits goes through `wait`: it keeps the view alive and the processes running.
     """
 
+    pose_of = ""  # what of the robot its pose is; empty: the robot itself
+
     def __init__(
         self,
         group: ProcessGroup,
@@ -134,6 +136,7 @@ class DemoSuite:
             rates={name: watch.hertz(name) for name in watch.rates},
             latency=latency,
             pose=(pose.x, pose.y, math.degrees(pose.yaw)) if pose else None,
+            pose_of=self.pose_of,
             nodes=dict(self.states.labels) if starting else {},
         )
 

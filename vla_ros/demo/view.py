@@ -31,6 +31,7 @@ class Status:
         rates: Topic -> Hz.
         latency: The 50th and the 95th percentile, ms.
         pose: x and y in m, heading in degrees.
+        pose_of: What of the robot that is; empty: the robot itself.
         nodes: Name -> lifecycle state; empty once all run.
     """
 
@@ -39,6 +40,7 @@ class Status:
     rates: Mapping[str, float] = field(default_factory=dict)
     latency: tuple[float, float] | None = None
     pose: tuple[float, float, float] | None = None
+    pose_of: str = ""
     nodes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,7 +61,7 @@ def pose_text(status: Status) -> str:
     if status.pose is None:
         return "-"
     x, y, heading = status.pose
-    return f"x {x:+.2f} m  y {y:+.2f} m  heading {heading:+.0f}°"
+    return f"{status.pose_of} x {x:+.2f} m  y {y:+.2f} m  heading {heading:+.0f}°".lstrip()
 
 
 def plain_line(status: Status) -> str:

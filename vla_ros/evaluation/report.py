@@ -183,7 +183,7 @@ def _language_lines(
 def words_lines(words: Mapping[str, Any]) -> Iterator[str]:
     """Done, refused and done wrongly, for each split, and for each kind of a list."""
     for title, groups in (
-        ("done, refused, done wrongly:", words["by_split"]),
+        ("right, refused, or done wrongly or not at all:", words["by_split"]),
         ("of the list, by kind:", words["phrasings_by_kind"]),
         ("refused rightly, by sort:", words["refusals_by_sort"]),
     ):
@@ -215,14 +215,14 @@ def reading_lines(reading: Mapping[str, Any]) -> Iterator[str]:
 
 
 def outcomes(rates: Mapping[str, Any]) -> str:
-    """In words: "0.950 right (0.90 to 0.98, n = 100), 0.040 refused, 0.010 wrongly"."""
+    """In words: "0.950 right (0.90 to 0.98, n = 100), 0.040 refused, 0.010 neither"."""
     right = rates["right"]
     if not right["trials"]:
         return "not measured"
     interval = f"{right['low']:.2f} to {right['high']:.2f}"
     return (
         f"{right['rate']:.3f} right ({interval}, n = {right['trials']}), "
-        f"{rates['refused']['rate']:.3f} refused, {rates['wrongly']['rate']:.3f} wrongly"
+        f"{rates['refused']['rate']:.3f} refused, {rates['wrongly']['rate']:.3f} neither"
     )
 
 

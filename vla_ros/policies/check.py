@@ -110,6 +110,30 @@ def _summary(spec: PolicySpec) -> CheckFinding:
     )
 
 
+def check_horizon(spec: PolicySpec, horizon: int, max_age: float, where: str) -> list[CheckFinding]:
+    """Whether the gate lets all rows of a horizon pass.
+
+    Args:
+        spec: the policy's.
+        horizon: of its file, rows; 0: none.
+        max_age: of the image behind an action, s, of the gate.
+        where: whose that is, for a sentence.
+    """
+    step_s = spec.step / NANOSECONDS
+    rows = max(1, math.floor(max_age / step_s + 1e-9))
+    if horizon <= rows:
+        return []
+    text = (
+        f"{horizon} rows are {horizon * step_s:.2g} s on one image, and max_age is {max_age:g} s "
+        f"({where}): the robot waits after row {rows} of each chunk"
+    )
+    change = (
+        f"horizon: {rows}, or a max_age of safety_validator above {horizon * step_s:.2g}: the "
+        "robot then acts on what it saw that long ago"
+    )
+    return [CheckFinding(DOUBTFUL, "horizon", text, change)]
+
+
 # -- what it sees ------------------------------------------------------------------------
 def _images(spec: PolicySpec, file: PolicyFile, robot: Robot) -> Iterator[CheckFinding]:
     try:
