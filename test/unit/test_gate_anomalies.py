@@ -79,6 +79,19 @@ def test_a_policy_that_is_clamped_for_long_is_held():
     assert world.report.state is State.ACTIVE
 
 
+@pytest.mark.parametrize("opening", [1.05, -0.05])
+def test_a_gripper_may_be_asked_for_more_than_its_ends_for_ever(opening):
+    world = World().moving()
+    world.values["gripper"] = opening
+    wiggle(world, 1000)
+    assert world.report.rule == "limits" and world.report.state is State.ACTIVE
+    world.values["linear.x"] = 0.8  # from now on it is more than the gripper
+    wiggle(world, 500)
+    assert world.report.state is State.ACTIVE
+    wiggle(world, 3)
+    assert world.report.rule == "persistent_clamping"
+
+
 def test_a_jump_between_two_chunks_holds_for_a_moment():
     world = World().moving()
     world.values["linear.x"] = 0.49

@@ -11,6 +11,16 @@ from vla_ros.safety.rule import Behind, Verdict
 from vla_ros.safety.rules.tracking import tracking
 
 
+@pytest.mark.parametrize("asked, held", [(1.89, False), (1.95, True)])
+def test_a_joint_that_is_asked_beyond_its_limit_without_end_is_held(asked, held):
+    world = reaching({}, lag=40 * MS)
+    rules = set()
+    for index in range(600):  # 12 s; the limit is 1.9
+        world.values = dict.fromkeys(JOINTS, asked + 0.001 * (index % 2))
+        rules.add(world.tick().rule)
+    assert ("persistent_clamping" in rules) == held
+
+
 def test_a_joint_holds_where_it_was_sent_while_it_stands_there():
     """Held where it was measured, it would go by its drive's offset at each hold: an arm that nobody commands creeps."""
     world = reaching({}, lag=40 * MS)

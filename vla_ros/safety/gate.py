@@ -40,7 +40,7 @@ from vla_ros.safety.rule import (
 from vla_ros.safety.rules import RULES
 from vla_ros.safety.rules.chunk_order import chunk_order
 from vla_ros.safety.rules.chunk_shape import chunk_shape
-from vla_ros.safety.rules.limits import limits
+from vla_ros.safety.rules.limits import asks_too_much, limits
 from vla_ros.safety.rules.obstacle import obstacle
 from vla_ros.safety.rules.rate_limit import towards
 from vla_ros.safety.rules.source_timeout import TOPIC_TIMEOUT
@@ -260,7 +260,7 @@ class Gate:
         self._at_edge = False
         self._moved: int | None = None  # steady time of the first motion since the arming
         self._obstacles = ObstacleMemory()
-        self._clamped_since: int | None = None  # steady time from which `limits` has clamped
+        self._clamped_since: int | None = None  # steady time from which it is too much that is asked for
         self._blocked = False
 
     # -- what a person asks for --------------------------------------------------------
@@ -439,7 +439,7 @@ class Gate:
         """The rules in their order: the first that holds or stops decides."""
         inputs = self._rule_inputs(tick)
         clamped_since = self._clamped_since
-        # Set again below where `limits` clamps: a tick without that begins the count anew.
+        # Set again below where too much is asked for: a tick without that begins the count anew.
         self._clamped_since = None
         limited: Finding | None = None
         requested: Action | None = None
@@ -451,7 +451,7 @@ class Gate:
                 self._blocked = finding is not None and finding.verdict is Verdict.HELD
             elif rule is workspace:
                 self._at_edge = finding is not None and finding.verdict is Verdict.HELD
-            elif rule is limits and finding:
+            elif rule is limits and finding and asks_too_much(inputs):
                 self._clamped_since = tick.now if clamped_since is None else clamped_since
             if finding and finding.verdict is not Verdict.LIMITED:
                 return Decision(finding, requested)

@@ -159,7 +159,7 @@ class RuleInputs:
         behind: channel -> how it is too far from where it was sent.
         ended: since the last row of the chunk was over; negative while it holds.
         repeated: for how long every action has been the same.
-        clamped: for how long `limits` has clamped without a break.
+        clamped: for how long `limits` has clamped without a break; a gripper's ends aside.
         discontinuity: why the newest chunk does not go on from the one before; empty: it does.
         elapsed: since the tick before, at most two periods.
         pause: the same, whatever it was.

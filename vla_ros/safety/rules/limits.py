@@ -5,6 +5,18 @@ from __future__ import annotations
 from vla_ros.safety.rule import Finding, RuleInputs, Verdict, rule
 
 
+def asks_too_much(inputs: RuleInputs) -> bool:
+    """Whether what is asked for is over a limit, a gripper's ends aside.
+
+    One that is asked for a little more than open is open: that may last.
+    """
+    for value, channel in zip(inputs.row, inputs.channels):
+        low, high = channel.limits
+        if channel.on_stop != "hold_commanded" and not low <= value <= high:
+            return True
+    return False
+
+
 @rule(
     holds_when="*limits*: a value is over its operating limit: clamped",
     set_by="robot file: `limits`",

@@ -18,7 +18,7 @@ CLAMPING_LIMIT = Limit(
 
 
 @rule(
-    holds_when="values were clamped without end",
+    holds_when="values were clamped without end, a gripper's aside",
     goes_on_when="they are inside",
     parameters=(CLAMPING_LIMIT,),
     policy_fault=True,
