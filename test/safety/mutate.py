@@ -151,7 +151,7 @@ BREAKS = [
     (GATE, "return True, \"already armed\"", "pass"),
     (GATE, "        self._clamped_since = None\n        limited:", "        limited:"),
     (GATE, "finding and asks_too_much(inputs)", "finding"),
-    (rule("limits"), 'channel.on_stop != "hold_commanded" and not low <= value <= high', 'channel.on_stop == "zero" and not low <= value <= high'),
+    (rule("limits"), "if not channel.is_gripper and not", "if channel.is_velocity and not"),
     (GATE, "lowest = min(channels[name].bounds[0], self._last.get(name, math.inf))", "lowest = -math.inf"),
     (GATE, "except Exception as error:  #", "except KeyError as error:  #"),
     (GATE, "self._last = dict(action)", "self._last = dict(decision.requested or action)"),

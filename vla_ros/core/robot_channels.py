@@ -87,6 +87,11 @@ class Channel:
         return self.on_stop == "zero"
 
     @property
+    def is_gripper(self) -> bool:
+        """Whether it must not let go: more than open or closed is no more than that."""
+        return self.on_stop == "hold_commanded"
+
+    @property
     def unit_mark(self) -> str:
         """What stands behind a value in a sentence: " m/s"; nothing where there is no unit."""
         return "" if self.unit == "1" else f" {self.unit}"

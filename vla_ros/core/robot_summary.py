@@ -218,7 +218,7 @@ def doubts(robot: Robot) -> Iterator[str]:
     if robot.urdf is not None and robot.workspace is None:
         yield "there is a urdf and no 'workspace' part: the gate does not look where the tool goes"
     for channel in robot.channels:
-        if channel.on_stop == "hold_commanded" and channel.bounds == channel.limits:
+        if channel.is_gripper and channel.bounds == channel.limits:
             yield (
                 f"'{channel.name}' has bounds like its limits: a policy that asks for a little "
                 "more than open or closed is refused; with bounds a tenth wider it is clamped"

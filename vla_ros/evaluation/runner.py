@@ -365,8 +365,7 @@ def limits(robot: Robot | None = None) -> dict[str, tuple[float, float]]:
     """
     ends = {}
     for channel in (robot or simulated_robot()).channels:
-        is_gripper = channel.on_stop == "hold_commanded"
-        ends[channel.name] = channel.bounds if is_gripper else channel.limits
+        ends[channel.name] = channel.bounds if channel.is_gripper else channel.limits
     return ends
 
 

@@ -329,7 +329,7 @@ def _is_angle(channel: Channel) -> bool:
 
 def _way(channel: Channel) -> tuple[float, float]:
     """From where to where it may go; a gripper's bounds lie beyond that."""
-    return channel.limits if channel.on_stop == "hold_commanded" else channel.bounds
+    return channel.limits if channel.is_gripper else channel.bounds
 
 
 def _span(channel: Channel) -> float:

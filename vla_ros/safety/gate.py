@@ -260,7 +260,7 @@ class Gate:
         self._at_edge = False
         self._moved: int | None = None  # steady time of the first motion since the arming
         self._obstacles = ObstacleMemory()
-        self._clamped_since: int | None = None  # steady time from which it is too much that is asked for
+        self._clamped_since: int | None = None  # steady time, since too much is asked for
         self._blocked = False
 
     # -- what a person asks for --------------------------------------------------------

@@ -12,7 +12,7 @@ def asks_too_much(inputs: RuleInputs) -> bool:
     """
     for value, channel in zip(inputs.row, inputs.channels):
         low, high = channel.limits
-        if channel.on_stop != "hold_commanded" and not low <= value <= high:
+        if not channel.is_gripper and not low <= value <= high:
             return True
     return False
 
