@@ -98,7 +98,9 @@ class ConsoleSuite:
 
     def _armed(self) -> bool:
         self.press("reset")
-        key = self.press("arm")["key"]
+        key = self.press("arm").get("key")
+        if key is None:  # the console has not heard of the reset yet: once more
+            return False
         time.sleep(0.4)
         return bool(self.press("arm", key=key)["done"])
 
