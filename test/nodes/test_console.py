@@ -215,8 +215,13 @@ def test_letting_go_of_a_stop_that_this_console_did_not_press_takes_two_presses(
     assert answer["done"] and answer["sentence"] == (
         "the stop is let go. The robot stays stopped; next: RESET, then ARM twice, then say what it is to do")
     around.wait(lambda: [message.data for message in page.stops] == [False])
-    around.wait(lambda: offered(state=SafetyReport.STOPPED, rule="stop", reason=STOP_PRESSED) is False)
-    assert "the stop is let go, and the robot stays stopped" in page.state()["gate"]["meaning"]
+
+    def stays_stopped():
+        gate.publish(report(state=SafetyReport.STOPPED, rule="stop", reason=STOP_PRESSED))
+        state = page.state()
+        return state["gate"]["alive"] and not state["stop_pressed"] and state["gate"]["meaning"]
+
+    assert "the stop is let go, and the robot stays stopped" in around.wait(stays_stopped)
 
 
 def test_letting_go_is_offered_where_a_reset_is_refused_for_the_stop(around, page):
