@@ -201,12 +201,13 @@ def test_a_stop_that_another_button_pressed_is_not_let_go_by_a_reset(around, pag
 def test_letting_go_of_a_stop_that_this_console_did_not_press_takes_two_presses(around, page):
     gate = around.speaker(SafetyReport, "safety_report", LATEST)
 
-    def offered(**fields):
-        gate.publish(report(**fields))
+    def meaning(pressed):
+        """Of a stop that is pressed, or let go, once the page has heard of it."""
+        gate.publish(report(state=SafetyReport.STOPPED, rule="stop", reason=STOP_PRESSED))
         state = page.state()
-        return state["gate"]["alive"] and state["stop_pressed"]
+        return state["gate"]["alive"] and state["stop_pressed"] == pressed and state["gate"]["meaning"]
 
-    around.wait(lambda: offered(state=SafetyReport.STOPPED, rule="stop", reason=STOP_PRESSED))
+    around.wait(lambda: meaning(pressed=True))
     first = page.press("release")
     assert not first["done"] and "did not press the stop" in first["sentence"] and page.stops == []
     assert "two presses" in page.press("release", key="made up")["sentence"] and page.stops == []
@@ -215,13 +216,7 @@ def test_letting_go_of_a_stop_that_this_console_did_not_press_takes_two_presses(
     assert answer["done"] and answer["sentence"] == (
         "the stop is let go. The robot stays stopped; next: RESET, then ARM twice, then say what it is to do")
     around.wait(lambda: [message.data for message in page.stops] == [False])
-
-    def stays_stopped():
-        gate.publish(report(state=SafetyReport.STOPPED, rule="stop", reason=STOP_PRESSED))
-        state = page.state()
-        return state["gate"]["alive"] and not state["stop_pressed"] and state["gate"]["meaning"]
-
-    assert "the stop is let go, and the robot stays stopped" in around.wait(stays_stopped)
+    assert "the stop is let go, and the robot stays stopped" in around.wait(lambda: meaning(pressed=False))
 
 
 def test_letting_go_is_offered_where_a_reset_is_refused_for_the_stop(around, page):

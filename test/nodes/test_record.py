@@ -162,7 +162,7 @@ def test_a_person_says_where_episodes_begin_and_how_they_ended(around, tmp_path)
     dataset = Dataset(tmp_path / "set")
     episode, = dataset.episodes
     by = dataset.marked("intervention")
-    assert episode.success and not by[0] and by[-1] and 0.4 * 10 <= by.sum() <= 5.0 * 10
+    assert episode.success and not by[0] and by[-1] and 0.4 * 10 <= by.sum() <= 1.6 * 10
     assert dataset.control_source[0] == "policy" and dataset.control_source[-1] == "teleop"
     assert dataset.vector("gate.requested")[3] == pytest.approx([0.2])
     assert "around the chair" in (tmp_path / "set/meta/notes.jsonl").read_text()

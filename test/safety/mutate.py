@@ -450,7 +450,7 @@ BREAKS = [
     (URDF, "if joint.mimics:\n                raise", "if False:\n                raise"),
     (URDF, "return x / length, y / length, z / length", "return x, y, z"),
     (KEY, 'OVERSHOOT * (high - low) if on_stop == "hold_commanded" else 0.0', "OVERSHOOT * (high - low)"),
-    (KEY, 'dict.fromkeys(("bounds", "limits", "soft_limits"), sorted(ends))', 'dict.fromkeys(("bounds", "limits", "soft_limits"), _farthest_bounds(sorted(ends), channel.on_stop))'),
+    (KEY, 'dict.fromkeys(("bounds", "limits", "soft_limits"), ends)', 'dict.fromkeys(("bounds", "limits", "soft_limits"), _farthest_bounds(ends, channel.on_stop))'),
     (KEY, "_over(low, lowest) or _over(highest, high)", "_over(highest, high)"),
     (KEY, "_over(low, lowest) or _over(highest, high)", "_over(low, lowest)"),
     (KEY, "if _over(channel.max_speed, fastest):", "if False:"),

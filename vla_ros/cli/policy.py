@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
     robot = load_robot(options.robot)
     file = load_policy_file(options.policy)
+    spec = file_spec(file)
     known = training_ranges(file)
     seen = known
     data = None
@@ -60,12 +61,13 @@ def run(options: argparse.Namespace) -> int:
         from vla_ros.policies.training_data import data_ranges, policy_columns
 
         data = training_data(options.data)
-        columns = policy_columns(file, file_spec(file), data)
+        columns = policy_columns(file, spec, data)
         seen = data_ranges(data, columns, known)
         of_data = check_data(robot, file, data, known)
     findings = [*check_policy(robot, file, seen), *of_data]
-    limits = gate_limits({})
-    if options.live:
+    if not options.live:
+        limits = gate_limits({})
+    else:
         from vla_ros.cli.policy_evidence import listen
         from vla_ros.policies.check_live import check_latency, check_live
 
@@ -73,6 +75,6 @@ def run(options: argparse.Namespace) -> int:
         findings += check_live(robot, file, live, seen, data)
         words = options.instruction or (data.task if data else "")
         findings += check_latency(robot, file, live, limits, words)
-    findings += check_horizon(file_spec(file), file.horizon, limits.max_age, limits.where)
+    findings += check_horizon(spec, file.horizon, limits.max_age, limits.where)
     findings += not_looked_at(known, data is not None, options.live)
     return show_findings(findings, options.json, verdict(findings))

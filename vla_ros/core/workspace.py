@@ -114,9 +114,9 @@ def check_urdf_limits(channels: Sequence[Channel], urdf: Urdf) -> None:
             continue
         where = f"channel '{channel.name}'"
         joint = _joint_of(channel.joint, where, urdf)
-        ends = [(end - channel.offset) / channel.scale for end in (joint.lower, joint.upper)]
-        allowed = dict.fromkeys(("bounds", "limits", "soft_limits"), sorted(ends))
-        allowed["bounds"] = _farthest_bounds(sorted(ends), channel.on_stop)
+        ends = sorted((end - channel.offset) / channel.scale for end in (joint.lower, joint.upper))
+        allowed = dict.fromkeys(("bounds", "limits", "soft_limits"), ends)
+        allowed["bounds"] = _farthest_bounds(ends, channel.on_stop)
         for name, (low, high) in allowed.items():
             lowest, highest = getattr(channel, name)
             if _over(low, lowest) or _over(highest, high):
