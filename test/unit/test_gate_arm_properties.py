@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from gate_world import ARM, EXAMPLES, JOINTS, MS, SAME, S, World
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vla_ros.safety.gate import State
@@ -118,6 +118,7 @@ def test_whatever_happens_to_its_joints(robot):
     @settings(max_examples=EXAMPLES, deadline=None, print_blob=True, database=None, derandomize=SAME,
               suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(EVENTS, max_size=10))
+    @example([("tick", 20), ("stop", True), ("tick", 10)])  # whatever is drawn by chance, there is one of each kind
     def tell(events):
         story = Arm(robot)
         for event in (("tick", 3), ("arm",), ("say", "reach"), ("tick", 2), *events, ("tick", 5)):
@@ -128,5 +129,5 @@ def test_whatever_happens_to_its_joints(robot):
                 states.append(story.world.report.state)
 
     tell()
-    for state in (State.HOLDING, State.ACTIVE, State.STOPPED):  # the stories are not all of one kind
-        assert SAME or states.count(state) > len(states) * 0.01
+    for state in (State.HOLDING, State.ACTIVE, State.STOPPED):
+        assert states.count(state) >= 10
