@@ -583,11 +583,14 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("not complete or intent.which is not None", "not complete"),
     ]),
     "vla_ros/policies/following_arm.py": (("test/unit/test_following_arm.py",), [
-        ("moment.turned > STANDS_RAD", "moment.turned >= STANDS_RAD"),
+        ("moment.speed > STANDS_RAD_S", "moment.speed >= STANDS_RAD_S"),
         ("moment.moves or ", ""),
         ("return moment.gripped and not opens", "return moment.gripped"),
         ("moment.opening > OPEN_SHARE and not moment.gripped", "moment.opening > OPEN_SHARE"),
-        ("not opens and abs(moment.opened) < STILL_SHARE", "not opens and moment.opened < STILL_SHARE"),
+        ("not opens and abs(moment.opening_speed) < STILL_SHARE_S", "not opens and moment.opening_speed < STILL_SHARE_S"),
+        ("            self._since = None\n            return 0.0", "            return 0.0"),
+        ("self._stands_for >= STUCK_S", "self._stands_for > STUCK_S"),
+        ("        if begins:\n            self._done = Lasting()\n", ""),
     ]),
     "vla_ros/tasks/reading/arm.py": (("test/unit/test_reading_arm.py",), [
         ("held = None if step.kind in PUT_KINDS else step.thing", "held = step.thing"),

@@ -19,8 +19,8 @@ from vla_ros.models.language.lexicon import LENGTH, TABLE
 from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA, said_of
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
-from vla_ros.policies.builtin_arm import ABSENT_IMAGES, BUILTIN_ARM, rows_of
-from vla_ros.policies.following_arm import STUCK_IMAGES
+from vla_ros.policies.builtin_arm import ABSENT_S, BUILTIN_ARM, LONGEST_GAP_S, rows_of
+from vla_ros.policies.following_arm import STUCK_S
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_STEP_S, obey_row
 from vla_ros.sim.arm.expert import rows_for
@@ -229,12 +229,27 @@ def test_the_gripper_s_last_command_and_its_change_are_told(checkpoint: Path) ->
     state = dict.fromkeys(chain.NAMES, 0.1)
 
     def told(stamp: int, finger: float) -> np.ndarray:
-        return policy._state(Observation(stamp, Instruction(0, 1, ""), {}, {**state, chain.FINGER: finger}))
+        observation = Observation(stamp, Instruction(0, 1, ""), {}, {**state, chain.FINGER: finger})
+        return policy._state(observation, policy._speeds(observation)[1])
 
     assert told(0, 0.04)[6:].tolist() == [1.0, 1.0, 0.0]
     policy._command = 0.0
     np.testing.assert_allclose(told(50_000_000, 0.03)[6:], [0.75, 0.0, -0.5])  # of a tenth of a second
     np.testing.assert_allclose(told(50_000_000, 0.03)[6:], [0.75, 0.0, 0.0])  # the same image again
+
+
+@pytest.mark.parametrize("passed, speed", [
+    (0.1, 0.5), (LONGEST_GAP_S, 0.1), (LONGEST_GAP_S + 0.001, np.inf), (0.0, np.inf), (-0.1, np.inf),
+    (0.01, 1.0)])  # as of 0.05 s
+def test_how_fast_a_joint_turns_is_by_the_images_times(checkpoint: Path, passed: float, speed: float) -> None:
+    policy: Any = make_policy("builtin_arm", {"checkpoint": str(checkpoint)})
+
+    def see(seconds: float, joint: float) -> float:
+        state = {**dict.fromkeys(chain.NAMES, 0.1), "joint_2": joint, chain.FINGER: 0.04}
+        return policy._speeds(Observation(round(seconds * 1e9), Instruction(0, 1, ""), {}, state))[0]
+
+    assert see(5.0, 0.2) == np.inf  # nothing was before
+    assert see(5.0 + passed, 0.25) == pytest.approx(speed)
 
 
 def test_rows_add_up_and_next_to_nothing_is_standing_still() -> None:
@@ -277,7 +292,7 @@ def test_an_arm_that_gets_no_further_says_so_and_goes_on_by_itself_no_more(world
     world.reset(3)
     policy: Any = make_policy("builtin_arm")
     block = next(thing.name for thing in world.scene.objects if thing.name.endswith("block"))
-    seen = [observe(world, f"pick up the {block}", stamp=stamp * 50_000_000) for stamp in range(STUCK_IMAGES + 2)]
+    seen = [observe(world, f"pick up the {block}", stamp=stamp * 50_000_000) for stamp in range(round(STUCK_S / 0.05) + 3)]
     with pytest.raises(NotUnderstood, match=f"gets no further with 'pick up the {block}'"):
         for observation in seen[:-1]:
             policy.predict(observation)
@@ -312,6 +327,6 @@ def test_what_is_not_on_the_table_is_said_and_does_not_move_the_arm(world: ArmWo
     absent = next(colour for colour in ("red", "blue", "yellow", "purple", "orange", "green") if colour not in colours)
     joints = np.array(list(world.joint_states().values())[:6])
     with pytest.raises(NotUnderstood, match="does not see what the words"):
-        for number in range(ABSENT_IMAGES):
+        for number in range(round(ABSENT_S / 0.1) + 1):
             rows = policy.predict(observe(world, f"pick up the {absent} block", stamp=number * 100_000_000))
             assert np.abs(rows[:, :6] - joints).max() < 0.3

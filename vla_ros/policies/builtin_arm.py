@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.types import Observation, to_nanoseconds
+from vla_ros.core.types import Observation, to_nanoseconds, to_seconds
 from vla_ros.models.config import TABLE_IMAGES
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
-from vla_ros.policies.following_arm import OPEN_SHARE, ArmFollowing, ArmMoment
+from vla_ros.policies.following_arm import OPEN_SHARE, ArmFollowing, ArmMoment, Lasting
 from vla_ros.policies.options import check_options, thread_count
 from vla_ros.tasks.arm.intent import LEARNED_KINDS, ArmIntent
 from vla_ros.tasks.reading.arm import ARM
@@ -34,8 +34,12 @@ FINGER = "finger_joint"
 FINGER_TRAVEL_M = 0.04  # of each finger, from closed to open
 # rad in a step: what moves no joint by more is meant as standing still
 STILL_RAD = 0.002
-ABSENT_PROBABILITY = 0.5  # that the thing is nowhere on the table, and so many images in a row
-ABSENT_IMAGES = 6
+# that the thing is nowhere on the table, and for how long all images must say so, s
+ABSENT_PROBABILITY = 0.5
+ABSENT_S = 0.5
+# s between two images: closer, noise would look like motion; beyond, nothing is known of it
+SHORTEST_GAP_S = 0.05
+LONGEST_GAP_S = 0.5
 CHANGE_S = 0.1  # over which the fingers' change is given to the model
 
 
@@ -118,8 +122,8 @@ class BuiltinArm:
         self._reader = reader_of(ARM)
         self.name = f"builtin_arm@{content_hash(folder)}"
         self._command: float | None = None  # of the gripper, as it was told last
-        self._before: tuple[int, float] | None = None  # stamp (ns) and opening of the last image
-        self._joints: NDArray[np.float64] | None = None  # rad, of the last image
+        # stamp (ns), joints (rad) and opening of the last image
+        self._before: tuple[int, NDArray[np.float64], float] | None = None
         self._following: ArmFollowing | None = None
         self._begin()
 
@@ -134,14 +138,13 @@ class BuiltinArm:
         else:
             self._begin()
         self._before = None
-        self._joints = None
 
     def _begin(self) -> None:
         self._instruction_id: int | None = None
         self._following = None
         self._failure = ""
         self._text = ""
-        self._absent = 0  # images in a row without the thing
+        self._absent = Lasting()
 
     @property
     def announcements(self) -> tuple[str, ...]:
@@ -159,8 +162,8 @@ class BuiltinArm:
             NotUnderstood: The words ask for nothing that it can do, or name what is not on the
                 table.
         """
-        moved = self._moved(observation)
-        state = self._state(observation)
+        speed, opening_speed = self._speeds(observation)
+        state = self._state(observation, opening_speed)
         instruction = observation.instruction
         if instruction.instruction_id != self._instruction_id:
             self._begin()
@@ -177,19 +180,21 @@ class BuiltinArm:
         images = {key: observation.images[key] for key in TABLE_IMAGES}
         said = self._told(self._following.current)
         output = decide(self._model, [images], said[None], state[None])
-        self._find(output, said, self._following)
+        stamp = to_seconds(observation.stamp)
+        self._find(output, said, self._following, stamp)
         rows = rows_of(output, state[None])[0]
         self._command = float(rows[0, -1])
         moment = ArmMoment(
+            stamp=stamp,
             moves=bool((rows[:, :-1] != state[: rows.shape[1] - 1]).any()),
-            turned=moved,
+            speed=speed,
             opening=float(state[-3]),
-            opened=float(state[-1]),
+            opening_speed=opening_speed,
             command=self._command,
             gripped=float(output.gripped[0]) > 0.0,
         )
         if self._following.note(moment):
-            self._absent = 0
+            self._absent = Lasting()
         if self._following.stuck:
             sentence = (
                 f"the arm stands, and gets no further with '{self._following.current.text}'; see "
@@ -200,25 +205,30 @@ class BuiltinArm:
             raise NotUnderstood(self._failure)
         return rows
 
-    def _moved(self, observation: Observation) -> float:
-        """rad, by the joint that turned furthest since the last image; none before: too far."""
-        joints = np.array([observation.state[name] for name in self._spec.state[:-1]])
-        before = self._joints
-        self._joints = joints
-        return np.inf if before is None else float(np.abs(joints - before).max())
+    def _speeds(self, observation: Observation) -> tuple[float, float]:
+        """rad/s of the fastest joint and the gripper's (1/s) since the last image.
 
-    def _state(self, observation: Observation) -> NDArray[np.float32]:
+        Where that is not known, the joint's is infinite and the gripper's 0.
+        """
+        joints = np.array([observation.state[name] for name in self._spec.state[:-1]])
+        opening = _opening(observation)
+        before = self._before
+        self._before = (observation.stamp, joints, opening)
+        if before is None:
+            return np.inf, 0.0
+        passed = to_seconds(observation.stamp - before[0])
+        if not 0.0 < passed <= LONGEST_GAP_S:
+            return np.inf, 0.0
+        passed = max(passed, SHORTEST_GAP_S)
+        return float(np.abs(joints - before[1]).max()) / passed, (opening - before[2]) / passed
+
+    def _state(self, observation: Observation, opening_speed: float) -> NDArray[np.float32]:
         """The model's numbers, as `TABLE_STATE` names them."""
         joints = [observation.state[name] for name in self._spec.state[:-1]]
-        opening = min(max(observation.state[FINGER] / FINGER_TRAVEL_M, 0.0), 1.0)
-        change = 0.0
-        if self._before is not None and observation.stamp > self._before[0]:
-            passed = (observation.stamp - self._before[0]) * 1e-9
-            change = (opening - self._before[1]) * min(CHANGE_S / passed, 2.0)
-        self._before = (observation.stamp, opening)
+        opening = _opening(observation)
         if self._command is None:
             self._command = float(opening > OPEN_SHARE)
-        return np.array([*joints, opening, self._command, change], np.float32)
+        return np.array([*joints, opening, self._command, opening_speed * CHANGE_S], np.float32)
 
     def _understood(self, text: str) -> tuple[ArmIntent, ...]:
         """The steps that the words ask for. Raises NotUnderstood."""
@@ -238,7 +248,13 @@ class BuiltinArm:
 
         return np.array(said_of(intent))
 
-    def _find(self, output: TableOutput, said: NDArray[np.int64], following: ArmFollowing) -> None:
+    def _find(
+        self,
+        output: TableOutput,
+        said: NDArray[np.int64],
+        following: ArmFollowing,
+        stamp: float,
+    ) -> None:
         """Raises NotUnderstood where the thing that the words name was not seen for long."""
         from vla_ros.models.table import OBJECT_TASKS
 
@@ -247,13 +263,17 @@ class BuiltinArm:
         likely = []
         for name in ("scene_thing", "wrist_thing"):
             likely.append(float(output.gazes[name].place[0, -1]))
-        self._absent = self._absent + 1 if min(likely) > ABSENT_PROBABILITY else 0
-        if self._absent >= ABSENT_IMAGES:
+        if self._absent.note(min(likely) > ABSENT_PROBABILITY, stamp) >= ABSENT_S:
             sentence = (
                 f"the policy does not see what the words {self._text[:80]!r} name; put it where a "
                 "camera sees it, or name another object"
             )
             raise NotUnderstood(following.blamed(sentence))
+
+
+def _opening(observation: Observation) -> float:
+    """Of the gripper, 0 closed to 1 open."""
+    return float(min(max(observation.state[FINGER] / FINGER_TRAVEL_M, 0.0), 1.0))
 
 
 def _config(options: Mapping[str, Any]) -> VLAConfig:

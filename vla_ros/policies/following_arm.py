@@ -10,11 +10,11 @@ from vla_ros.policies.steps import Steps
 from vla_ros.tasks.arm.intent import PUT_KINDS, ArmIntent
 
 OPEN_SHARE = 0.85  # from here on the gripper counts as open; less, and it may hold something
-DONE_IMAGES = 6  # in a row that must show a step done: 0.6 s at 10 a second
-STANDS_RAD = 0.008  # that no joint may have turned since the last image
-STILL_SHARE = 0.02  # of the fingers' way, likewise
-# in a row that show an arm that stands, and its step not done: 5 s at 20 a second
-STUCK_IMAGES = 100
+STANDS_RAD_S = 0.08  # that no joint may turn faster than
+STILL_SHARE_S = 0.2  # of the fingers' way in a second, likewise
+# Times, not images: how many of these come in a second is the cameras' matter.
+DONE_S = 0.5  # that all images must show a step done
+STUCK_S = 5.0  # that all images show an arm that stands, and its step not done
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,27 @@ class ArmMoment:
     """What an image shows, and what the model answers to it.
 
     Attributes:
+        stamp: Of the image, s.
         moves: The model moves a joint.
-        turned: rad, by the joint that turned furthest since the last image.
+        speed: Of the joint that turned fastest since the last image, rad/s.
         opening: Of the gripper, 0 to 1.
-        opened: By how much since the last image.
+        opening_speed: Its change since the last image, in a second.
         command: Of the gripper, 0 closed or 1 open.
         gripped: The model takes the thing for held.
     """
 
+    stamp: float
     moves: bool
-    turned: float
+    speed: float
     opening: float
-    opened: float
+    opening_speed: float
     command: float
     gripped: bool
 
 
 def is_done(intent: ArmIntent, moment: ArmMoment) -> bool:
     """Whether the step looks done: the arm stands, and the gripper is as it has to be."""
-    if moment.moves or moment.turned > STANDS_RAD:
+    if moment.moves or moment.speed > STANDS_RAD_S:
         return False
     opens = moment.command > 0.5
     if intent.kind in ("pick", "hand_over"):
@@ -50,16 +52,34 @@ def is_done(intent: ArmIntent, moment: ArmMoment) -> bool:
     if intent.kind == "open":
         return moment.opening > OPEN_SHARE
     if intent.kind == "close":
-        return not opens and abs(moment.opened) < STILL_SHARE
+        return not opens and abs(moment.opening_speed) < STILL_SHARE_S
     return True
+
+
+class Lasting:
+    """For how long something has been so in all images."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None  # s, of the first of these images
+
+    def note(self, holds: bool, stamp: float) -> float:
+        """An image of `stamp` (s). Returns for how long, s; 0 where it does not hold."""
+        if not holds:
+            self._since = None
+            return 0.0
+        if self._since is None:
+            self._since = stamp
+        return stamp - self._since
 
 
 class ArmFollowing:
     """One instruction on its way."""
 
     def __init__(self, intents: Sequence[ArmIntent]) -> None:
-        self._steps: Steps[ArmIntent] = Steps(intents, attrgetter("text"), DONE_IMAGES)
-        self._standing = 0  # images in a row
+        self._steps: Steps[ArmIntent] = Steps(intents, attrgetter("text"), images=1)
+        self._done = Lasting()
+        self._standing = Lasting()
+        self._stands_for = 0.0  # s, its step not done
 
     @property
     def current(self) -> ArmIntent:
@@ -93,12 +113,16 @@ class ArmFollowing:
     @property
     def stuck(self) -> bool:
         """Whether the arm has stood for so long, its step not done, that nothing will come."""
-        return self._standing >= STUCK_IMAGES
+        return self._stands_for >= STUCK_S
 
     def note(self, moment: ArmMoment) -> bool:
         """An image of the current step. Returns whether the next one begins."""
         done = is_done(self.current, moment)
-        stands = moment.turned <= STANDS_RAD and abs(moment.opened) < STILL_SHARE
+        still = abs(moment.opening_speed) < STILL_SHARE_S
+        stands = moment.speed <= STANDS_RAD_S and still
         waits = stands and not done and not self._steps.over
-        self._standing = self._standing + 1 if waits else 0
-        return self._steps.note(done)
+        self._stands_for = self._standing.note(waits, moment.stamp)
+        begins = self._steps.note(self._done.note(done, moment.stamp) >= DONE_S)
+        if begins:
+            self._done = Lasting()
+        return begins
