@@ -428,3 +428,25 @@ def test_quick_is_short_and_every_part_has_its_number() -> None:
     assert sum(one.part == "swapped" for one in whole) == sum(one.part == "blank" for one in whole) == 120
 
 
+
+
+def test_an_earlier_report_is_kept_under_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    evaluate.keep_earlier(out)  # there is none
+    out.mkdir()
+    (out / "film.mp4").write_text("no report, not ours to move")
+    evaluate.keep_earlier(out)
+    assert out.is_dir() and not capsys.readouterr().out
+    (out / "report.json").write_text("{}")
+    monkeypatch.chdir(out)
+    with pytest.raises(ValueError, match="out is this folder, and holds an earlier report"):
+        evaluate.keep_earlier(Path("."))
+    monkeypatch.chdir(tmp_path)
+    evaluate.keep_earlier(Path("out"))
+    (kept,) = tmp_path.iterdir()
+    assert kept.name.startswith("out-20") and {path.name for path in kept.iterdir()} == {"film.mp4", "report.json"}
+    assert str(kept) in capsys.readouterr().out
+    out.mkdir()
+    (kept / "report.json").rename(out / "report.json")  # of the same second
+    with pytest.raises(ValueError, match="which exists"):
+        evaluate.keep_earlier(out)

@@ -128,7 +128,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         default="evaluation",
         metavar="FOLDER",
-        help="where the report goes (default ./%(default)s)",
+        help="where the report goes (default ./%(default)s); an earlier one gets another name",
     )
     add(
         "--jobs",
@@ -155,6 +155,7 @@ def run(options: argparse.Namespace) -> int:
         return read_only(options)
     plan, players, folder = prepare(options)
     reading = read_words(options, plan, players[0])
+    keep_earlier(folder)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     records: list[list[Record]] = []
@@ -180,6 +181,21 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
     return int(ended_early)
+
+
+def keep_earlier(folder: Path) -> None:
+    """Renames a folder that holds an earlier report, which may have taken hours. ValueError."""
+    report = folder / "report.json"
+    if not report.is_file():
+        return
+    if folder.resolve() == Path.cwd():
+        raise ValueError("out is this folder, and holds an earlier report; name another folder")
+    written = time.strftime("%Y%m%d-%H%M%S", time.localtime(report.stat().st_mtime))
+    kept = folder.resolve().with_name(f"{folder.resolve().name}-{written}")
+    if kept.exists():
+        raise ValueError(f"out is '{folder}', and its report would go to {kept}, which exists")
+    folder.rename(kept)
+    print(f"the earlier report is now in {kept}")
 
 
 def read_only(options: argparse.Namespace) -> int:
