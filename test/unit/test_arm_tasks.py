@@ -12,7 +12,7 @@ from vla_ros.tasks import phrases
 from vla_ros.tasks.arm.intent import ARM_KINDS, PUT_KINDS, ArmIntent, Named, parse_arm
 from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
 from vla_ros.tasks.arm.phrases import TABLE_SLOTS, TABLE_TEMPLATES, UNSEEN_TABLE_PAIRS, say_arm
-from vla_ros.tasks.arm.sequence import ArmJudging
+from vla_ros.tasks.arm.sequence import UNTOUCHED_M, ArmJudging, arm_untouched
 from vla_ros.tasks.arm.success import (
     HAND_OVER_M,
     HOME_RAD,
@@ -380,6 +380,28 @@ def test_several_steps_have_no_judge_without_a_memory() -> None:
         judge_arm("pick up the red block, then go home", TABLE, TABLE)
     one = judge_arm("pick up the red block", TABLE, TABLE)
     assert ArmJudging(ArmIntent("pick", RED), TABLE)(TABLE) == one
+
+
+# -- what is to be refused --
+def test_what_is_to_be_refused_is_never_done() -> None:
+    judge = ArmJudging(IntentSequence(()), TABLE)
+    assert not judge(TABLE).done
+    verdict = judge(replace(TABLE, tool=(0.3, 0.04, 0.2)))
+    assert not verdict.done and verdict.sentence == "the words were to be refused; the tool moved 4.0 cm"
+
+
+@pytest.mark.parametrize("way, is_so", [(0.0, True), (UNTOUCHED_M - EPSILON, True), (UNTOUCHED_M + EPSILON, False)])
+def test_untouched_is_what_one_could_not_see(way: float, is_so: bool) -> None:
+    changed = (replace(TABLE, tool=(0.3, way, 0.2)), replace(TABLE, opening=0.08 - way), with_red(y=0.1 + way), with_red(z=TABLE.objects[0].z + way))
+    for moment in changed:
+        assert arm_untouched(TABLE, [moment]) is is_so
+        assert arm_untouched(TABLE, [moment, TABLE]) is is_so  # it came back
+
+
+@pytest.mark.parametrize("now", [replace(TABLE, held="red block"), replace(TABLE, speed=STILL_RAD_S + EPSILON)])
+def test_an_arm_that_took_something_or_moves_did_something(now: TableState) -> None:
+    assert not arm_untouched(TABLE, [TABLE, now])
+    assert arm_untouched(TABLE, [TABLE, replace(TABLE, speed=STILL_RAD_S)])
 
 
 def test_what_the_table_does_not_have_is_said() -> None:

@@ -33,7 +33,7 @@ from vla_ros.demo.monitor import LOOSE, Monitor
 from vla_ros.demo.plots import DriveRecord
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, DemoSuite, Failed
 from vla_ros.demo.view import PlainView, Status
-from vla_ros.evaluation.plan import PlannedEpisode
+from vla_ros.evaluation.plan import PlannedEpisode, robot_named
 from vla_ros.evaluation.runner import PolicyChoice, bounds, limits, reached, to_refuse, within
 from vla_ros.evaluation.through_nodes import Driven
 from vla_ros.nodes.common import convert
@@ -43,7 +43,7 @@ from vla_ros.operator.processes import ProcessGroup, node_command, suite_environ
 from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, simulated_robot, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
-from vla_ros.tasks.sequence import Judging, first_kind, untouched
+from vla_ros.tasks.sequence import Judging, first_kind
 from vla_ros.tasks.success import MAX_CLOSED_M, Judgement
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import SafetyReport
@@ -234,6 +234,7 @@ class Trials(DemoSuite):
         gave_up = verdict.sentence.startswith(GAVE_UP)
         # words that halt are not accepted, and nothing of them is done
         refused = gave_up or bool(unaccepted)
+        untouched = robot_named(episode.robot).untouched
         rightly = refused and to_refuse(episode) and untouched(start, (*path, end))
         if not verdict.done and moment.reason:
             sentence = f"{verdict.sentence}; the gate is {moment.state} ({moment.reason})"

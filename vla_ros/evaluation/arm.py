@@ -29,6 +29,7 @@ from vla_ros.tasks.arm.intent import (
 )
 from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS, say_arm
+from vla_ros.tasks.arm.sequence import arm_untouched
 from vla_ros.tasks.arm.success import BESIDE_GAP_M, judge_arm
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
 from vla_ros.tasks.objects import COLOURS
@@ -227,6 +228,7 @@ ARM = EvaluatedRobot(
     swap,
     judged_arm_meaning,
     allows,
+    arm_untouched,
     "vla_ros.evaluation.arm:ArmWorker",
     ARM_SCENARIOS,
 )

@@ -155,9 +155,8 @@ def plan_phrasings(
 def _scene_for(meant: Any, first_seed: int, robot: str) -> int | None:
     evaluated = robot_named(robot)
     arm = robot == "arm"
-    # nothing says of an arm yet that it did nothing where it was to refuse
-    kinds = [step.kind for step in steps_of(meant)]
-    if arm and (not kinds or not set(kinds) <= set(evaluated.kinds)):
+    kinds = {step.kind for step in steps_of(meant)}
+    if arm and not kinds <= set(evaluated.kinds):
         return None
     for seed in range(first_seed, first_seed + MAX_SCENES):
         if arm and not evaluated.allows(meant, seed):

@@ -33,7 +33,7 @@ from vla_ros.tasks.judged_meaning import AS_READ, judged_meaning
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
 from vla_ros.tasks.reading.reader import InstructionReader
-from vla_ros.tasks.sequence import IntentSequence, steps_of
+from vla_ros.tasks.sequence import IntentSequence, steps_of, untouched
 
 FIRST_SEED = 1_000_000  # training stays below
 # of object instructions that name a colour only, where only one object has it
@@ -87,6 +87,8 @@ class EvaluatedRobot:
         parse: What words mean, and whether only a reader says so that a policy may read with.
             Raises ValueError.
         allows: Of an intent and a scene's seed: the scene has what it names, and it is to be done.
+        untouched: Of the truth at the start and on the way: the robot did nothing, as is right
+            where it is to refuse.
         worker: Runs the episodes of a `PolicyChoice`: module:Class.
         scenarios: Those that it can have; empty: all.
         splits: Those that it can be asked for.
@@ -101,6 +103,7 @@ class EvaluatedRobot:
     swap: Callable[[PlannedEpisode], str]
     parse: Callable[[str], tuple[Any, bool]]
     allows: Callable[[Any, int], bool]
+    untouched: Callable[[Any, Sequence[Any]], bool]
     worker: str
     scenarios: tuple[str, ...] = ()
     splits: tuple[str, ...] = SPLITS
@@ -462,6 +465,7 @@ CART = EvaluatedRobot(
     swap_colour,
     _parse,
     _allows,
+    untouched,
     "vla_ros.evaluation.runner:EpisodeWorker",
     splits=CART_SPLITS,
 )

@@ -41,7 +41,7 @@ from vla_ros.sim.episode import (
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import OBJECT_KINDS
-from vla_ros.tasks.sequence import IntentSequence, first_kind, untouched
+from vla_ros.tasks.sequence import IntentSequence, first_kind
 from vla_ros.tasks.success import judge
 from vla_ros.tasks.world_state import WorldState
 
@@ -340,11 +340,10 @@ def to_refuse(episode: PlannedEpisode) -> bool:
     return isinstance(episode.meant, IntentSequence) and not episode.meant.intents
 
 
-def refused_rightly(
-    episode: PlannedEpisode, outcome: Outcome, start: WorldState, end: WorldState
-) -> bool:
+def refused_rightly(episode: PlannedEpisode, outcome: Outcome, start: Any, end: Any) -> bool:
     """Did it refuse, with a sentence and without having done anything, what is to be refused?"""
     gave_up = outcome.verdict.sentence.startswith(GAVE_UP)
+    untouched = robot_named(episode.robot).untouched
     return to_refuse(episode) and gave_up and untouched(start, (*outcome.path, end))
 
 
