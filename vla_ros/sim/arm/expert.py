@@ -28,13 +28,17 @@ CREEP_M_S = 0.03  # m/s, the slowest that it approaches a waypoint
 TRAVEL_HEIGHT_M = 0.15  # m, the height at which it passes over what stands on the table
 STEEPNESS = 3.0  # m of height for each m that it is beside where it goes down
 GENTLE = 1.5  # the same where it may go down anywhere beside something
+# m beside where something is brought to, within which the funnel is as flat as this: whoever cannot
+# see where its middle is to a millimetre would hover over a steep one
+FLAT_M = 0.025
+FLATNESS = 0.8
 FINGER_LENGTH_M = 0.010  # m from the tool to the fingertips
 # How far the tool may be beside where it goes down, m, and turned, rad: nobody who has to see it is
 # surer than that, and one who waits to be surer waits above it.
 ALIGNED_M = 0.008
 ALIGNED_RAD = 0.12
 # Kind -> the same for a thing that is brought somewhere, and from how far above it is let go, m.
-PLACING = {"put_into": (0.022, 0.012), "put_onto": (0.011, 0.008), "put_beside": (0.020, 0.010)}
+PLACING = {"put_into": (0.022, 0.012), "put_onto": (0.013, 0.010), "put_beside": (0.020, 0.010)}
 RELEASE_ROOM_M = 0.014  # m that the fingers open beyond a thing before they leave it
 PUSH_WAY_M = 0.075  # m that a thing is pushed
 BEHIND_M = 0.040  # m from a thing's side, where a push begins
@@ -73,6 +77,7 @@ class Waypoint:
     ready: bool = True
     aligned: float = ALIGNED_M
     steepness: float = STEEPNESS
+    flat: float = 0.0
 
 
 def rows_for(
@@ -149,9 +154,10 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
     aside = math.dist(now.tool[:2], goal.place[:2])
     if goal.down:
         # A funnel over the goal: the farther aside, the higher.
-        lack = goal.steepness * max(0.0, aside - goal.aligned) + 0.2 * max(
-            0.0, abs(turn) - ALIGNED_RAD
-        )
+        beyond = max(0.0, aside - goal.aligned)
+        near = min(beyond, goal.flat)
+        lack = FLATNESS * near + goal.steepness * (beyond - near)
+        lack += 0.2 * max(0.0, abs(turn) - ALIGNED_RAD)
         floor = place[2] + lack + (0.0 if goal.ready else 0.05)
         place[2] = max(place[2], min(floor, max(TRAVEL_HEIGHT_M, place[2])))
         # what is below the funnel first goes up
@@ -294,7 +300,7 @@ def _bring(
     if aside < aligned + 0.003 and thing.bottom - bottom < drop:
         return Waypoint(now.tool, now.tool_yaw, 1.0, down=False)
     steepness = GENTLE if intent.kind == "put_beside" else STEEPNESS
-    return Waypoint(goal, now.tool_yaw, 0.0, aligned=aligned, steepness=steepness)
+    return Waypoint(goal, now.tool_yaw, 0.0, aligned=aligned, steepness=steepness, flat=FLAT_M)
 
 
 def _leave(now: TableState, thing: TableObject) -> Waypoint:
