@@ -509,6 +509,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("if abs(wanted) > MOST_ROLL_RAD:", "if abs(wanted) > 9.0:"),
         ("return Waypoint((thing.x, thing.y, height), yaw, 0.0)", "return Waypoint((thing.x, thing.y, height), yaw, 1.0)"),
         ("bearing = min(max(_bearing(place), -WIDEST_REACH_RAD), WIDEST_REACH_RAD)", "bearing = _bearing(place)"),
+        ("near = min(beyond, goal.flat)", "near = beyond"),
     ]),
     "vla_ros/tasks/intent.py": (("test/unit/test_phrases.py", "test/unit/test_color_servo.py"), [
         ('0.01 if unit.startswith("c")', '0.1 if unit.startswith("c")'),

@@ -11,7 +11,15 @@ pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from vla_ros.sim.arm.chain import HOME, LIMITS, joints_for, pointing_down
 from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent, expert_drive, prepare, run_arm_episode
-from vla_ros.sim.arm.expert import JOINT_SPEED_RAD_S, next_row, rows_for
+from vla_ros.sim.arm.expert import (
+    FLAT_M,
+    FLATNESS,
+    JOINT_SPEED_RAD_S,
+    Waypoint,
+    funnel,
+    next_row,
+    rows_for,
+)
 from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.tasks.arm.intent import ARM_KINDS, ArmIntent, parse_arm
 from vla_ros.tasks.arm.table import OPENING_MAX
@@ -89,6 +97,13 @@ def test_a_hand_that_would_come_near_its_limit_turns_the_other_way(
 def test_a_hand_is_not_turned_to_and_fro(world: ArmWorld) -> None:
     intent = begin(world, "put_beside", 53)  # it once turned to and fro for ever there
     assert run_arm_episode(world, intent, expert_drive(intent)).verdict.done
+
+
+@pytest.mark.parametrize("aside, height", [
+    (0.0, 0.0), (0.02, 0.0), (0.03, 0.01 * FLATNESS), (0.02 + FLAT_M, FLAT_M * FLATNESS), (0.03 + FLAT_M, FLAT_M * FLATNESS + 0.01 * 3.0)])
+def test_the_funnel_over_where_something_is_put_is_flat_at_its_mouth(aside: float, height: float) -> None:
+    goal = Waypoint((0.3, 0.0, 0.1), 0.0, 0.0, aligned=0.02, steepness=3.0, flat=FLAT_M)
+    assert funnel(goal, aside) == pytest.approx(height)
 
 
 @pytest.mark.parametrize("kind", ["pick", "put_into", "push"])

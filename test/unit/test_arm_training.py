@@ -19,7 +19,14 @@ from vla_ros.models.language.lexicon import LENGTH, TABLE
 from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA, said_of
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
-from vla_ros.policies.builtin_arm import ABSENT_S, BUILTIN_ARM, LONGEST_GAP_S, rows_of
+from vla_ros.policies.builtin_arm import (
+    ABSENT_S,
+    BUILTIN_ARM,
+    LONGEST_GAP_S,
+    SETTLED_RAD,
+    rows_of,
+    undelayed,
+)
 from vla_ros.policies.following_arm import STUCK_S
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_STEP_S, obey_row
@@ -262,6 +269,19 @@ def test_rows_add_up_and_next_to_nothing_is_standing_still() -> None:
     rows = rows_of(Output, states)  # type: ignore[arg-type]
     np.testing.assert_allclose(rows[0, :, 0], np.array([0.5, 1.0, 1.5]) * ROW_RAD, rtol=1e-6)
     assert (rows[1, :, :6] == 0.0).all() and rows[0, :, 6].tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("move, planned, done", [
+    (0.0, [0.0, 1.0, 1.0], 1.0), (0.99 * SETTLED_RAD, [1.0, 0.0, 1.0], 0.0), (0.99 * SETTLED_RAD, [0.0, 0.0, 1.0], 0.0),
+    (1.01 * SETTLED_RAD, [0.0, 1.0, 1.0], 0.0), (-1.01 * SETTLED_RAD, [1.0, 0.0, 0.0], 1.0), (0.0, [1.0], 1.0)])
+def test_an_arm_that_hardly_moves_does_not_put_off_what_its_gripper_is_to_do(move: float, planned: list[float], done: float) -> None:
+    """Over the place it would open its fingers a step later, and at the next image a step later again."""
+    state = np.zeros(9, np.float32)
+    rows = np.zeros((len(planned), 7), np.float32)
+    rows[0, 3], rows[:, 6] = move, planned
+    changed = undelayed(rows, state)
+    assert changed[0, 6] == done
+    assert (changed[1:] == rows[1:]).all() and (changed[:, :6] == rows[:, :6]).all()
 
 
 @pytest.mark.parametrize("options, sentence", [

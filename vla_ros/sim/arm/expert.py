@@ -28,10 +28,11 @@ CREEP_M_S = 0.03  # m/s, the slowest that it approaches a waypoint
 TRAVEL_HEIGHT_M = 0.15  # m, the height at which it passes over what stands on the table
 STEEPNESS = 3.0  # m of height for each m that it is beside where it goes down
 GENTLE = 1.5  # the same where it may go down anywhere beside something
-# m beside where something is brought to, within which the funnel is as flat as this: whoever cannot
-# see where its middle is to a millimetre would hover over a steep one
+# m beside where something is put, within which the funnel is flatter. Who sees that place to a
+# centimetre only, and not whether it is above it, hovers where the funnel is on average: over a
+# steep one so high that nothing is let go.
 FLAT_M = 0.025
-FLATNESS = 0.8
+FLATNESS = 0.8  # m of height for each m beside
 FINGER_LENGTH_M = 0.010  # m from the tool to the fingertips
 # How far the tool may be beside where it goes down, m, and turned, rad: nobody who has to see it is
 # surer than that, and one who waits to be surer waits above it.
@@ -68,6 +69,7 @@ class Waypoint:
         ready: The fingers are as they have to be for that.
         aligned: m, so far beside the place it counts as above it.
         steepness: m of height for each m that it is farther beside.
+        flat: m from there on, within which it is FLATNESS instead.
     """
 
     place: tuple[float, float, float]
@@ -153,11 +155,7 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
     turn = _turn_to(goal, now)
     aside = math.dist(now.tool[:2], goal.place[:2])
     if goal.down:
-        # A funnel over the goal: the farther aside, the higher.
-        beyond = max(0.0, aside - goal.aligned)
-        near = min(beyond, goal.flat)
-        lack = FLATNESS * near + goal.steepness * (beyond - near)
-        lack += 0.2 * max(0.0, abs(turn) - ALIGNED_RAD)
+        lack = funnel(goal, aside) + 0.2 * max(0.0, abs(turn) - ALIGNED_RAD)
         floor = place[2] + lack + (0.0 if goal.ready else 0.05)
         place[2] = max(place[2], min(floor, max(TRAVEL_HEIGHT_M, place[2])))
         # what is below the funnel first goes up
@@ -170,6 +168,13 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
         way = way * fast / length
     most = YAW_SPEED_RAD_S * step
     return tool + way, now.tool_yaw + min(max(turn, -most), most)
+
+
+def funnel(goal: Waypoint, aside: float) -> float:
+    """How far above its goal a tool stays that is `aside` of it: m, both."""
+    beyond = max(0.0, aside - goal.aligned)
+    near = min(beyond, goal.flat)
+    return FLATNESS * near + goal.steepness * (beyond - near)
 
 
 def _bearing(place: Array) -> float:
