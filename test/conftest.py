@@ -4,6 +4,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,9 @@ if os.environ.get("ROS_DISTRO") == "humble":
 else:  # newer ones know a better name and warn about that one
     os.environ.pop("ROS_LOCALHOST_ONLY", None)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell's background job has it so, and every process that a test starts and interrupts would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="vla_ros_test_log_")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # A test with a cache of its own would have matplotlib look for all fonts of the machine again.
